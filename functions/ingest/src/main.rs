@@ -1,2 +1,34 @@
-//! x
-fn main() {}
+//! The Lambda function `ingest`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use echo_shared::clock::Clock;
+use echo_shared::config::Env;
+use echo_shared::entropy::Entropy;
+use echo_shared::queue::Publisher;
+use echo_shared::token::{Jwks, Verifier};
+use echo_shared::{aws, telemetry};
+use ingest::{App, Config};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    telemetry::init(&Env::process());
+    let config = match Env::process().read(Config::read) {
+        Ok(config) => config,
+        Err(error) => {
+            tracing::error!(%error, "cannot start");
+            return ExitCode::FAILURE;
+        }
+    };
+    let sqs = aws_sdk_sqs::Client::new(&aws::sdk_config().await);
+    let (clock, entropy) = (Clock::system(), Entropy::system());
+    let keys = Jwks::new(config.issuer.join("/oauth2/jwks"), clock.clone());
+    let verifier = Verifier::new(config.issuer.clone(), keys, clock.clone());
+    let publisher = Publisher::new(sqs, config.queue_urls);
+    let app = App { issuer: config.issuer, verifier, publisher, clock, entropy };
+    match lambda_http::run(ingest::router(Arc::new(app))).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}

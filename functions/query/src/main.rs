@@ -1,2 +1,34 @@
-//! x
-fn main() {}
+//! The Lambda function `query`.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use echo_shared::clock::Clock;
+use echo_shared::config::Env;
+use echo_shared::entropy::Entropy;
+use echo_shared::table::Table;
+use echo_shared::token::{Jwks, Verifier};
+use echo_shared::{aws, telemetry};
+use query::{App, Config};
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    telemetry::init(&Env::process());
+    let config = match Env::process().read(Config::read) {
+        Ok(config) => config,
+        Err(error) => {
+            tracing::error!(%error, "cannot start");
+            return ExitCode::FAILURE;
+        }
+    };
+    let dynamodb = aws_sdk_dynamodb::Client::new(&aws::sdk_config().await);
+    let clock = Clock::system();
+    let keys = Jwks::new(config.issuer.join("/oauth2/jwks"), clock.clone());
+    let verifier = Verifier::new(config.issuer.clone(), keys, clock);
+    let log = Table::new(dynamodb, config.audit_log_table);
+    let app = App { issuer: config.issuer, verifier, log, entropy: Entropy::system() };
+    match lambda_http::run(query::router(Arc::new(app))).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::FAILURE,
+    }
+}

@@ -15,4 +15,5 @@ pub mod schedule;
 pub mod spec;
 pub mod sqs;
 pub mod stack;
+pub mod state;
 pub mod template;

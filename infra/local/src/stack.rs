@@ -1,1 +1,340 @@
-//! Not written yet.
+//! The whole cloud: started in order, watched, stopped in order.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use echo_shared::clock::Clock;
+use echo_shared::config::Issuer;
+use echo_shared::entropy::Entropy;
+use echo_shared::secret::Secret;
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::dynamodb::{DynamoDb, DynamoDbError};
+use crate::gateway::{Gateway, RouteError};
+use crate::lambda::watch::WatchError;
+use crate::lambda::{Invoke, InvokeError, Lambda, Runtime, Watch, runtime};
+use crate::mysql::{self, MySqlError};
+use crate::queue::Queues;
+use crate::spec::Stack;
+use crate::state::{Process, Run, State, StateError, make_runtime_directory, remove_runtime_directory};
+use crate::template::{self, ACCOUNT, Context, REGION, TemplateError};
+use crate::{mapping, schedule, sqs};
+
+/// The stack's name: the prefix of its tables and queues.
+pub const STACK_NAME: &str = "echo";
+
+/// What to start.
+pub struct Options {
+    /// The workspace: where `template.yaml` is.
+    pub root: PathBuf,
+    /// The gateway's port; 0 takes a free one.
+    pub port: u16,
+    /// How functions run.
+    pub mode: Mode,
+    /// A MySQL server of the user's own.
+    pub mysql_url: Option<Secret>,
+}
+
+/// How functions run.
+pub enum Mode {
+    /// By `cargo lambda watch`; this is the cargo that knows it.
+    Watch {
+        /// The `cargo-lambda` program.
+        cargo_lambda: PathBuf,
+    },
+    /// From prebuilt binaries in this folder.
+    Release {
+        /// The folder.
+        binaries: PathBuf,
+    },
+}
+
+/// The stack could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StackError {
+    /// The gateway's port is taken.
+    #[error("port {0} is in use; stop what listens there, or choose another with --port")]
+    Port(u16),
+    /// No port or directory could be had.
+    #[error("cannot use loopback or the temporary directory: {0}")]
+    Io(#[from] std::io::Error),
+    /// The state directory cannot be used.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The template cannot be played.
+    #[error(transparent)]
+    Template(#[from] TemplateError),
+    /// MySQL cannot be used.
+    #[error(transparent)]
+    MySql(#[from] MySqlError),
+    /// DynamoDB cannot be used.
+    #[error(transparent)]
+    DynamoDb(#[from] DynamoDbError),
+    /// The routes are in conflict.
+    #[error(transparent)]
+    Route(#[from] RouteError),
+    /// `cargo lambda watch` does not run.
+    #[error(transparent)]
+    Watch(#[from] WatchError),
+    /// A function does not run.
+    #[error("the function {0} does not start: {1}\nits log: {2}")]
+    Function(String, InvokeError, String),
+    /// The issuer would not be one.
+    #[error("{0}")]
+    Issuer(String),
+}
+
+/// A running stack.
+pub struct Running {
+    state: Arc<State>,
+    run: Run,
+    stack: Stack,
+    mysql: mysql::Server,
+    dynamodb: DynamoDb,
+    lambda: Lambda,
+    /// Claims stop first, then the front door, then the servers behind it.
+    stop_workers: watch::Sender<bool>,
+    stop_doors: watch::Sender<bool>,
+    workers: JoinSet<()>,
+    doors: JoinSet<()>,
+    keeper: JoinSet<()>,
+}
+
+/// Starts everything. `progress` is told what is being done.
+///
+/// # Errors
+/// When a part cannot be started; what was started before is ended.
+pub async fn start(state: State, options: Options, progress: impl Fn(&str)) -> Result<Running, StackError> {
+    let (clock, entropy) = (Clock::system(), Entropy::system());
+    let state = Arc::new(state);
+    let front = listen(options.port).await?;
+    let url = format!("http://localhost:{}", front.local_addr()?.port());
+    let issuer = Issuer::parse(&url).map_err(StackError::Issuer)?;
+    let back = TcpListener::bind(("127.0.0.1", 0)).await?;
+    let sqs_endpoint = format!("http://{}", back.local_addr()?);
+    let context = Context {
+        stack_name: STACK_NAME.into(),
+        parameters: BTreeMap::from([
+            ("Issuer".into(), issuer.as_str().into()),
+            ("MasterKey".into(), state.master_key(&entropy)?.expose().into()),
+        ]),
+        queue_base_url: format!("{sqs_endpoint}/{ACCOUNT}"),
+    };
+    let stack = template::read(&options.root.join("template.yaml"), &context)?;
+    let runtime_directory = make_runtime_directory(&entropy)?;
+
+    progress("starting MySQL");
+    let mysql = match &options.mysql_url {
+        Some(url) => mysql::Server::external(url.expose()).await,
+        None => mysql::Server::start(&state.path("mysql"), &runtime_directory, &state.path("logs/mysql.log")).await,
+    };
+    let mysql = mysql.inspect_err(|_| remove_runtime_directory(&runtime_directory))?;
+    let pool = mysql.database("echo").await?;
+    let queues = Queues::new(pool, stack.queues.clone());
+
+    progress("starting DynamoDB and SQS");
+    let dynamodb = DynamoDb::start(Some(&state.path("dynamodb.sqlite"))).await?;
+    dynamodb.create_tables(&stack.tables).await?;
+    let (stop_workers, workers_stopped) = watch::channel(false);
+    let (stop_doors, doors_stopped) = watch::channel(false);
+    let (mut workers, mut doors) = (JoinSet::new(), JoinSet::new());
+    doors.spawn(sqs::serve(back, queues.clone(), format!("{sqs_endpoint}/{ACCOUNT}"), doors_stopped.clone()));
+
+    let mut run = Run {
+        pid: std::process::id(),
+        url,
+        sqs_endpoint: sqs_endpoint.clone(),
+        dynamodb_endpoint: dynamodb.endpoint().into(),
+        mysql_socket: mysql.socket().map(Path::to_path_buf),
+        runtime_directory,
+        environment: shared_environment(&stack, dynamodb.endpoint(), &sqs_endpoint),
+        processes: mysql.pid().map(|pid| Process::of("mysql", pid)).into_iter().collect(),
+    };
+    state.write("env", &env_file(&run.environment))?;
+    run.environment.remove("ECHO_MASTER_KEY");
+    state.record(&run);
+
+    progress("starting the functions");
+    let lambda = start_lambda(&state, &options, &stack, &run, &clock, &entropy).await?;
+    if let Lambda::Watch(watch) = &lambda {
+        run.processes.push(Process::of("cargo lambda watch", watch.child().pid()));
+        state.record(&run);
+    }
+    let mut keeper = JoinSet::new();
+    if let Lambda::Runtime(runtime) = &lambda {
+        keeper.spawn(keep_book(Arc::clone(&state), run.clone(), runtime.running()));
+    }
+    warm_up(&stack, &lambda, &state).await?;
+
+    for mapping in &stack.mappings {
+        workers.spawn(mapping::run(mapping.clone(), queues.clone(), lambda.clone(), workers_stopped.clone()));
+    }
+    for schedule in &stack.schedules {
+        workers.spawn(schedule::run(schedule.clone(), lambda.clone(), clock.clone(), workers_stopped.clone()));
+    }
+    let gateway = Gateway::new(&stack.routes, lambda.clone(), clock, entropy)?;
+    doors.spawn(gateway.serve(front, doors_stopped));
+    Ok(Running { state, run, stack, mysql, dynamodb, lambda, stop_workers, stop_doors, workers, doors, keeper })
+}
+
+impl Running {
+    /// What runs where.
+    pub fn run(&self) -> &Run {
+        &self.run
+    }
+
+    /// What the template describes.
+    pub fn stack(&self) -> &Stack {
+        &self.stack
+    }
+
+    /// The local DynamoDB.
+    pub fn dynamodb(&self) -> &DynamoDb {
+        &self.dynamodb
+    }
+
+    /// Waits until a part without which nothing works has ended; its name and last lines.
+    pub async fn failed(&self) -> String {
+        let mysql = async { format!("MySQL ended:\n{}", self.mysql.ended().await) };
+        match &self.lambda {
+            Lambda::Watch(watch) => tokio::select! {
+                why = mysql => why,
+                _ = watch.child().wait() => format!("cargo lambda watch ended:\n{}", watch.child().last_lines()),
+            },
+            Lambda::Runtime(_) => mysql.await,
+        }
+    }
+
+    /// Stops everything: what is in flight is finished, nothing is lost, nothing is left running.
+    pub async fn stop(mut self) {
+        self.stop_workers.send_replace(true);
+        self.stop_doors.send_replace(true);
+        let patience = Duration::from_secs(20);
+        let finish = async {
+            while self.workers.join_next().await.is_some() {}
+        };
+        let _ = tokio::time::timeout(patience, finish).await;
+        let _ = tokio::time::timeout(Duration::from_secs(5), async {
+            while self.doors.join_next().await.is_some() {}
+        })
+        .await;
+        self.doors.abort_all();
+        match &self.lambda {
+            Lambda::Watch(watch) => watch.child().stop(Duration::from_secs(5)).await,
+            Lambda::Runtime(runtime) => runtime.stop().await,
+        }
+        self.keeper.abort_all();
+        self.dynamodb.stop().await;
+        self.mysql.stop().await;
+        remove_runtime_directory(&self.run.runtime_directory);
+        self.state.clear();
+    }
+}
+
+async fn listen(port: u16) -> Result<TcpListener, StackError> {
+    match TcpListener::bind(("127.0.0.1", port)).await {
+        Ok(listener) => Ok(listener),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(StackError::Port(port)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn start_lambda(
+    state: &State,
+    options: &Options,
+    stack: &Stack,
+    run: &Run,
+    clock: &Clock,
+    entropy: &Entropy,
+) -> Result<Lambda, StackError> {
+    match &options.mode {
+        Mode::Watch { cargo_lambda } => {
+            let log = state.path("logs/functions.log");
+            let watch = Watch::start(&options.root, cargo_lambda, &state.path("env"), &log).await?;
+            Ok(Lambda::Watch(watch))
+        }
+        Mode::Release { binaries } => {
+            let options = runtime::Options {
+                binaries: binaries.clone(),
+                logs: state.path("logs"),
+                environment: aws_environment(&run.dynamodb_endpoint, &run.sqs_endpoint),
+                clock: clock.clone(),
+                entropy: entropy.clone(),
+            };
+            Ok(Lambda::Runtime(Runtime::start(&stack.functions, options).await?))
+        }
+    }
+}
+
+/// Invokes every function once, so that "ready" means ready. Schedules run at once by themselves.
+async fn warm_up(stack: &Stack, lambda: &Lambda, state: &State) -> Result<(), StackError> {
+    let mut probes = JoinSet::new();
+    for name in stack.functions.keys() {
+        let payload = if stack.routes.iter().any(|route| route.function == *name) {
+            json!({
+                "version": "2.0", "routeKey": "$default", "rawPath": "/warm-up", "rawQueryString": "", "headers": {},
+                "isBase64Encoded": false,
+                "requestContext": {"http": {"method": "GET", "path": "/warm-up"}, "stage": "$default", "timeEpoch": 0},
+            })
+        } else if stack.mappings.iter().any(|mapping| mapping.function == *name) {
+            json!({ "Records": [] })
+        } else {
+            continue;
+        };
+        let (lambda, name) = (lambda.clone(), name.clone());
+        probes.spawn(async move {
+            let answer = lambda.invoke(&name, Bytes::from(payload.to_string())).await;
+            (name, answer)
+        });
+    }
+    while let Some(probe) = probes.join_next().await {
+        if let Ok((name, Err(error))) = probe {
+            let log = state.path("logs").display().to_string();
+            return Err(StackError::Function(name, error, log));
+        }
+    }
+    Ok(())
+}
+
+/// Keeps `run.json` true as instances come and go.
+async fn keep_book(state: Arc<State>, run: Run, mut running: watch::Receiver<Vec<runtime::Running>>) {
+    loop {
+        let mut now = run.clone();
+        let functions = running.borrow_and_update().clone();
+        now.processes.extend(functions.iter().map(|running| Process::of(&running.function, running.pid)));
+        state.record(&now);
+        if running.changed().await.is_err() {
+            return;
+        }
+    }
+}
+
+fn aws_environment(dynamodb: &str, sqs: &str) -> BTreeMap<String, String> {
+    let variables = [
+        ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb),
+        ("AWS_ENDPOINT_URL_SQS", sqs),
+        ("AWS_REGION", REGION),
+        ("AWS_ACCESS_KEY_ID", "local"),
+        ("AWS_SECRET_ACCESS_KEY", "local"),
+    ];
+    variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
+}
+
+/// What `cargo lambda watch` gives to all functions alike.
+fn shared_environment(stack: &Stack, dynamodb: &str, sqs: &str) -> BTreeMap<String, String> {
+    let mut environment = aws_environment(dynamodb, sqs);
+    for function in stack.functions.values() {
+        environment.extend(function.environment.clone());
+    }
+    environment
+}
+
+fn env_file(environment: &BTreeMap<String, String>) -> String {
+    environment.iter().map(|(name, value)| format!("{name}={value}\n")).collect()
+}

@@ -1,1 +1,407 @@
-//! Not written yet.
+//! Reads `template.yaml`, the one truth, into a [`Stack`].
+//!
+//! Understands what Echo's template uses of SAM and CloudFormation, and says so when it meets something else.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use serde_yaml_ng::Value;
+use serde_yaml_ng::value::TaggedValue;
+
+use crate::spec::{FunctionSpec, MappingSpec, QueueSpec, Redrive, RouteSpec, ScheduleSpec, Stack, TableSpec};
+
+/// The region and account that local ARNs name.
+pub const REGION: &str = "us-east-1";
+/// The account that local ARNs name.
+pub const ACCOUNT: &str = "000000000000";
+
+/// What the local cloud knows and a template cannot.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// `AWS::StackName`: the prefix of tables and queues.
+    pub stack_name: String,
+    /// Parameters; those not named keep their defaults.
+    pub parameters: BTreeMap<String, String>,
+    /// Queue URLs are this, a slash and the queue's name.
+    pub queue_base_url: String,
+}
+
+/// The template cannot be played.
+#[derive(Debug, thiserror::Error)]
+pub enum TemplateError {
+    /// The file cannot be read.
+    #[error("cannot read {0}: {1}")]
+    Read(String, std::io::Error),
+    /// The file is no YAML.
+    #[error("template.yaml: {0}")]
+    Yaml(#[from] serde_yaml_ng::Error),
+    /// Something in it is missing or not understood.
+    #[error("template.yaml: {0}")]
+    Content(String),
+}
+
+type Result<T> = std::result::Result<T, TemplateError>;
+
+/// Reads the template at `path`.
+///
+/// # Errors
+/// When it cannot be read or played; the message names the place.
+pub fn read(path: &Path, context: &Context) -> Result<Stack> {
+    let text = std::fs::read_to_string(path).map_err(|error| TemplateError::Read(path.display().to_string(), error))?;
+    parse(&text, context)
+}
+
+/// Reads a template.
+///
+/// # Errors
+/// When it cannot be played; the message names the place.
+pub fn parse(text: &str, context: &Context) -> Result<Stack> {
+    let root: Value = serde_yaml_ng::from_str(text)?;
+    let template = Template { root: &root, context };
+    let mut stack = Stack::default();
+    for (name, resource) in template.resources() {
+        let kind = text_of(&resource["Type"]).unwrap_or_default();
+        let properties = &resource["Properties"];
+        match kind.as_str() {
+            "AWS::Serverless::Function" => template.function(&name, properties, &mut stack)?,
+            "AWS::ApiGatewayV2::Route" => stack.routes.push(template.route(&name, properties)?),
+            "AWS::SQS::Queue" => stack.queues.push(template.queue(&name, properties)?),
+            "AWS::DynamoDB::Table" => stack.tables.push(template.table(&name, properties)?),
+            _ => {}
+        }
+    }
+    Ok(stack)
+}
+
+struct Template<'a> {
+    root: &'a Value,
+    context: &'a Context,
+}
+
+impl Template<'_> {
+    fn resources(&self) -> impl Iterator<Item = (String, &Value)> {
+        let resources = self.root["Resources"].as_mapping();
+        resources.into_iter().flatten().filter_map(|(name, value)| Some((name.as_str()?.to_owned(), value)))
+    }
+
+    fn resource(&self, name: &str) -> Option<&Value> {
+        self.root["Resources"].get(name)
+    }
+
+    fn function(&self, name: &str, properties: &Value, stack: &mut Stack) -> Result<()> {
+        let package = package_of(properties).ok_or_else(|| missing(name, "CodeUri"))?;
+        let mut environment = BTreeMap::new();
+        for (key, value) in properties["Environment"]["Variables"].as_mapping().into_iter().flatten() {
+            let key = key.as_str().ok_or_else(|| missing(name, "Environment"))?;
+            environment.insert(key.to_owned(), self.resolve(value)?);
+        }
+        for (event, body) in properties["Events"].as_mapping().into_iter().flatten() {
+            let event = event.as_str().unwrap_or_default();
+            let at = format!("{name}.Events.{event}");
+            let source = &body["Properties"];
+            match body["Type"].as_str() {
+                Some("SQS") => stack.mappings.push(self.mapping(&at, &package, source)?),
+                Some("Schedule" | "ScheduleV2") => stack.schedules.push(schedule(&at, event, &package, source)?),
+                _ => return Err(content(&at, "only SQS and schedules are events; routes stand by themselves")),
+            }
+        }
+        let function = FunctionSpec {
+            name: package.clone(),
+            timeout: seconds(&properties["Timeout"]).unwrap_or(Duration::from_secs(3)),
+            memory: number(&properties["MemorySize"]).and_then(|memory| memory.try_into().ok()).unwrap_or(128),
+            environment,
+        };
+        stack.functions.insert(package, function);
+        Ok(())
+    }
+
+    fn mapping(&self, at: &str, function: &str, source: &Value) -> Result<MappingSpec> {
+        let queue = referenced(&source["Queue"]).ok_or_else(|| missing(at, "Queue"))?;
+        let types = source["FunctionResponseTypes"].as_sequence();
+        let concurrency = number(&source["ScalingConfig"]["MaximumConcurrency"]).unwrap_or(2);
+        Ok(MappingSpec {
+            queue: self.queue_name(&queue)?,
+            function: function.into(),
+            batch_size: number(&source["BatchSize"]).and_then(|size| size.try_into().ok()).unwrap_or(10),
+            window: seconds(&source["MaximumBatchingWindowInSeconds"]).unwrap_or_default(),
+            report_failures: types.is_some_and(|types| types.iter().any(|t| t == "ReportBatchItemFailures")),
+            max_concurrency: concurrency.try_into().unwrap_or(2),
+        })
+    }
+
+    fn route(&self, name: &str, properties: &Value) -> Result<RouteSpec> {
+        let key = properties["RouteKey"].as_str().ok_or_else(|| missing(name, "RouteKey"))?;
+        let (method, path) = key.split_once(' ').ok_or_else(|| content(name, "write the route as `METHOD /path`"))?;
+        let target = referenced(&properties["Target"]).ok_or_else(|| missing(name, "Target"))?;
+        let integration = self.resource(&target).ok_or_else(|| missing(name, &target))?;
+        let function = referenced(&integration["Properties"]["IntegrationUri"]);
+        let function =
+            function.and_then(|function| self.resource(&function)).ok_or_else(|| missing(&target, "function"))?;
+        let function = package_of(&function["Properties"]).ok_or_else(|| missing(name, "CodeUri"))?;
+        Ok(RouteSpec { method: method.into(), path: path.into(), function })
+    }
+
+    fn queue(&self, name: &str, properties: &Value) -> Result<QueueSpec> {
+        if properties.get("FifoQueue").is_some() {
+            return Err(content(name, "FIFO queues are not offered locally"));
+        }
+        let mut spec = QueueSpec::new(self.queue_name(name)?);
+        if let Some(visibility) = seconds(&properties["VisibilityTimeout"]) {
+            spec.visibility_timeout = visibility;
+        }
+        if let Some(retention) = seconds(&properties["MessageRetentionPeriod"]) {
+            spec.retention = retention;
+        }
+        if let Some(delay) = seconds(&properties["DelaySeconds"]) {
+            spec.delay = delay;
+        }
+        if let Some(size) = number(&properties["MaximumMessageSize"]) {
+            spec.max_message_size = size.try_into().unwrap_or(spec.max_message_size);
+        }
+        let redrive = &properties["RedrivePolicy"];
+        if let Some(target) = referenced(&redrive["deadLetterTargetArn"]) {
+            let count = number(&redrive["maxReceiveCount"]).and_then(|count| count.try_into().ok());
+            let max_receive_count = count.ok_or_else(|| missing(name, "maxReceiveCount"))?;
+            spec.redrive = Some(Redrive { target: self.queue_name(&target)?, max_receive_count });
+        }
+        Ok(spec)
+    }
+
+    fn queue_name(&self, name: &str) -> Result<String> {
+        let queue = self.resource(name).ok_or_else(|| missing("Resources", name))?;
+        match &queue["Properties"]["QueueName"] {
+            Value::Null => Ok(format!("{}-{name}", self.context.stack_name)),
+            named => self.resolve(named),
+        }
+    }
+
+    fn table(&self, name: &str, properties: &Value) -> Result<TableSpec> {
+        let keys = properties["KeySchema"].as_sequence().ok_or_else(|| missing(name, "KeySchema"))?;
+        let key = |kind: &str| {
+            let key = keys.iter().find(|key| key["KeyType"] == kind)?;
+            text_of(&key["AttributeName"])
+        };
+        Ok(TableSpec {
+            name: self.table_name(name)?,
+            partition_key: key("HASH").ok_or_else(|| missing(name, "HASH key"))?,
+            sort_key: key("RANGE"),
+            ttl_attribute: text_of(&properties["TimeToLiveSpecification"]["AttributeName"]),
+        })
+    }
+
+    fn table_name(&self, name: &str) -> Result<String> {
+        let table = self.resource(name).ok_or_else(|| missing("Resources", name))?;
+        match &table["Properties"]["TableName"] {
+            Value::Null => Ok(format!("{}-{name}", self.context.stack_name)),
+            named => self.resolve(named),
+        }
+    }
+
+    /// The value of a scalar or an intrinsic function.
+    fn resolve(&self, value: &Value) -> Result<String> {
+        if let Some(text) = text_of(value) {
+            return Ok(text);
+        }
+        let Value::Tagged(tagged) = value else {
+            return Err(content("value", "neither a scalar nor `!Ref`, `!Sub`, `!If`"));
+        };
+        let TaggedValue { tag, value } = tagged.as_ref();
+        match tag.to_string().as_str() {
+            "!Ref" => self.reference(value.as_str().unwrap_or_default()),
+            "!Sub" => self.substitute(value.as_str().unwrap_or_default()),
+            "!If" => match value.as_sequence().map(Vec::as_slice) {
+                Some([condition, yes, no]) => {
+                    let holds = self.holds(&self.root["Conditions"][condition])?;
+                    self.resolve(if holds { yes } else { no })
+                }
+                _ => Err(content("!If", "takes three values")),
+            },
+            other => Err(content(other, "is not understood locally")),
+        }
+    }
+
+    fn reference(&self, name: &str) -> Result<String> {
+        if name == "AWS::StackName" {
+            return Ok(self.context.stack_name.clone());
+        }
+        if let Some(given) = self.context.parameters.get(name) {
+            return Ok(given.clone());
+        }
+        let parameter = &self.root["Parameters"][name];
+        if !parameter.is_null() {
+            return text_of(&parameter["Default"]).ok_or_else(|| content(name, "is a parameter without a value"));
+        }
+        let kind = self.resource(name).and_then(|resource| resource["Type"].as_str());
+        match kind {
+            Some("AWS::SQS::Queue") => Ok(format!("{}/{}", self.context.queue_base_url, self.queue_name(name)?)),
+            Some("AWS::DynamoDB::Table") => self.table_name(name),
+            _ => Err(content(name, "cannot be referenced locally")),
+        }
+    }
+
+    fn substitute(&self, text: &str) -> Result<String> {
+        let mut result = String::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("${") {
+            let (name, behind) = after.split_once('}').ok_or_else(|| content("!Sub", "has an open brace"))?;
+            result.push_str(before);
+            result.push_str(&self.reference(name)?);
+            rest = behind;
+        }
+        result.push_str(rest);
+        Ok(result)
+    }
+
+    fn holds(&self, condition: &Value) -> Result<bool> {
+        let Value::Tagged(tagged) = condition else { return Err(content("Conditions", "must be `!Not` or `!Equals`")) };
+        match (tagged.tag.to_string().as_str(), tagged.value.as_sequence().map(Vec::as_slice)) {
+            ("!Not", Some([inner])) => Ok(!self.holds(inner)?),
+            ("!Equals", Some([left, right])) => Ok(self.resolve(left)? == self.resolve(right)?),
+            (other, _) => Err(content(other, "is not understood locally")),
+        }
+    }
+}
+
+fn schedule(at: &str, name: &str, function: &str, source: &Value) -> Result<ScheduleSpec> {
+    let expression =
+        text_of(&source["ScheduleExpression"]).or_else(|| text_of(&source["Schedule"])).unwrap_or_default();
+    let rate = expression.strip_prefix("rate(").and_then(|rest| rest.strip_suffix(')'));
+    let (count, unit) =
+        rate.and_then(|rate| rate.split_once(' ')).ok_or_else(|| content(at, "write `rate(n unit)`"))?;
+    let factor = match unit.trim_end_matches('s') {
+        "minute" => 60,
+        "hour" => 3_600,
+        "day" => 86_400,
+        _ => return Err(content(at, "unknown unit")),
+    };
+    let count: u64 = count.parse().map_err(|_| content(at, "the rate is no number"))?;
+    Ok(ScheduleSpec { name: name.into(), function: function.into(), every: Duration::from_secs(count * factor) })
+}
+
+/// The package is the last folder of `CodeUri`.
+fn package_of(properties: &Value) -> Option<String> {
+    let uri = properties["CodeUri"].as_str()?;
+    uri.trim_end_matches('/').rsplit('/').next().map(Into::into)
+}
+
+/// The logical id inside `!Ref X`, `!GetAtt X.Arn` or the last `${X}` of a `!Sub`.
+fn referenced(value: &Value) -> Option<String> {
+    let Value::Tagged(tagged) = value else { return None };
+    let text = tagged.value.as_str()?;
+    match tagged.tag.to_string().as_str() {
+        "!Ref" => Some(text.into()),
+        "!GetAtt" => text.split('.').next().map(Into::into),
+        "!Sub" => text.rsplit_once("${")?.1.strip_suffix('}').map(Into::into),
+        _ => None,
+    }
+}
+
+fn text_of(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(flag) => Some(flag.to_string()),
+        _ => None,
+    }
+}
+
+fn number(value: &Value) -> Option<u64> {
+    value.as_u64()
+}
+
+fn seconds(value: &Value) -> Option<Duration> {
+    number(value).map(Duration::from_secs)
+}
+
+fn missing(at: &str, what: &str) -> TemplateError {
+    content(at, &format!("lacks {what}"))
+}
+
+fn content(at: &str, what: &str) -> TemplateError {
+    TemplateError::Content(format!("{at} {what}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+    use std::path::Path;
+    use std::time::Duration;
+
+    use super::{Context, parse, read};
+
+    fn root() -> &'static Path {
+        Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+    }
+
+    fn context() -> Context {
+        Context {
+            stack_name: "echo".into(),
+            parameters: BTreeMap::from([
+                ("Issuer".into(), "http://localhost:9000".into()),
+                ("MasterKey".into(), "k".into()),
+            ]),
+            queue_base_url: "http://127.0.0.1:1/000000000000".into(),
+        }
+    }
+
+    #[test]
+    fn the_template_can_be_played() {
+        let stack = read(&root().join("template.yaml"), &context()).unwrap();
+        let login = &stack.functions["login"];
+        assert_eq!(login.environment["ECHO_ISSUER"], "http://localhost:9000");
+        assert_eq!(login.environment["LOGIN_TABLE"], "echo-login");
+        assert_eq!(login.environment["AUDIT_QUEUE_URL"], "http://127.0.0.1:1/000000000000/echo-audit");
+        let mapping = &stack.mappings[0];
+        assert_eq!((mapping.queue.as_str(), mapping.function.as_str()), ("echo-audit", "audit-consume"));
+        assert_eq!((mapping.batch_size, mapping.window), (100, Duration::from_secs(1)));
+        assert!(mapping.report_failures);
+        assert_eq!(stack.schedules[0].every, Duration::from_secs(60));
+        let audit = stack.queues.iter().find(|queue| queue.name == "echo-audit").unwrap();
+        assert_eq!(audit.redrive.as_ref().unwrap().target, "echo-audit-dead-letter");
+    }
+
+    #[test]
+    fn every_function_folder_is_in_the_template_and_the_other_way_round() {
+        let stack = read(&root().join("template.yaml"), &context()).unwrap();
+        let folders = std::fs::read_dir(root().join("functions")).unwrap();
+        let folders: BTreeSet<String> = folders.map(|f| f.unwrap().file_name().into_string().unwrap()).collect();
+        assert_eq!(folders, stack.functions.keys().cloned().collect());
+    }
+
+    #[test]
+    fn a_queues_visibility_is_six_times_its_consumers_timeout() {
+        let stack = read(&root().join("template.yaml"), &context()).unwrap();
+        for mapping in &stack.mappings {
+            let queue = stack.queues.iter().find(|queue| queue.name == mapping.queue).unwrap();
+            assert!(queue.visibility_timeout >= 6 * stack.functions[&mapping.function].timeout, "{}", queue.name);
+        }
+    }
+
+    #[test]
+    fn the_watch_router_lists_the_same_routes() {
+        let stack = read(&root().join("template.yaml"), &context()).unwrap();
+        let mut expected: BTreeMap<String, BTreeSet<(String, String)>> = BTreeMap::new();
+        for route in stack.routes {
+            expected.entry(route.path).or_default().insert((route.method, route.function));
+        }
+        let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
+        let table = manifest.split("[workspace.metadata.lambda.watch.router]\n").nth(1).unwrap();
+        let mut found: BTreeMap<String, BTreeSet<(String, String)>> = BTreeMap::new();
+        for line in table.lines().take_while(|line| line.starts_with('"')) {
+            let (path, targets) = line.split_once(" = ").unwrap();
+            let words: Vec<&str> = targets.split('"').skip(1).step_by(2).collect();
+            let pairs = words.chunks(2).map(|pair| (pair[0].to_owned(), pair[1].to_owned())).collect();
+            found.insert(path.trim_matches('"').into(), pairs);
+        }
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_named() {
+        let queue = "Resources:\n  Q:\n    Type: AWS::SQS::Queue\n    Properties: {QueueName: !GetAtt A.B}\n";
+        assert!(parse(queue, &context()).unwrap_err().to_string().contains("!GetAtt"));
+        let fifo = "Resources:\n  Q:\n    Type: AWS::SQS::Queue\n    Properties: {FifoQueue: true}\n";
+        assert!(parse(fifo, &context()).unwrap_err().to_string().contains("FIFO"));
+    }
+}

@@ -7,6 +7,6 @@ mod outbox;
 mod publish;
 mod settle;
 
-pub use outbox::{Outbox, OutboxItem, PUBLISHER_HEAD_START};
+pub use outbox::{Outbox, OutboxItem, PUBLISHER_HEAD_START, RelayError};
 pub use publish::{PublishError, Publisher};
 pub use settle::{SettleError, settle};

@@ -1,8 +1,15 @@
 //! Lambda on a laptop: something that runs functions.
 
+pub mod runtime;
+mod runtime_api;
+pub mod watch;
+
 use std::future::Future;
 
 use axum::body::Bytes;
+
+pub use runtime::Runtime;
+pub use watch::Watch;
 
 /// Runs a function once and waits for its answer.
 pub trait Invoke: Clone + Send + Sync + 'static {
@@ -36,4 +43,31 @@ pub enum InvokeError {
     /// There is no such function, or it cannot be started.
     #[error("cannot run: {0}")]
     Unavailable(String),
+}
+
+impl InvokeError {
+    /// Reads the error object that the Runtime API carries.
+    fn from_body(body: &[u8]) -> Self {
+        let json: serde_json::Value = serde_json::from_slice(body).unwrap_or_default();
+        let member = |name: &str| json.get(name).and_then(|value| value.as_str()).unwrap_or("unknown").to_owned();
+        Self::Function { kind: member("errorType"), message: member("errorMessage") }
+    }
+}
+
+/// The two ways to run functions: one to develop with, one to test and measure with.
+#[derive(Clone)]
+pub enum Lambda {
+    /// `cargo lambda watch`: hot reload.
+    Watch(Watch),
+    /// Prebuilt binaries under Echo's own Runtime API.
+    Runtime(Runtime),
+}
+
+impl Invoke for Lambda {
+    async fn invoke(&self, function: &str, payload: Bytes) -> Result<Bytes, InvokeError> {
+        match self {
+            Self::Watch(watch) => watch.invoke(function, payload).await,
+            Self::Runtime(runtime) => runtime.invoke(function, payload).await,
+        }
+    }
 }
