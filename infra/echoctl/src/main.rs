@@ -1,2 +1,55 @@
-//! x
-fn main() {}
+//! `echoctl`: the operator's tool.
+
+mod api;
+mod audit;
+mod login;
+mod seed;
+mod show;
+mod token;
+mod up;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Run Echo on this machine, sign in, and look at what happened.
+#[derive(Parser)]
+#[command(name = "echoctl", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Start the whole stack here: gateway, functions, queues, tables. Ctrl-C stops it
+    Up(up::Up),
+    /// Sign in and print an access token
+    Login(login::Login),
+    /// Get a client's own access token (client credentials)
+    Token(token::Token),
+    /// Read the audit log
+    #[command(subcommand)]
+    Audit(audit::Audit),
+}
+
+/// Why a command failed: a sentence that says what to do.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Up(up) => up.run().await,
+        Command::Login(login) => login.run().await,
+        Command::Token(token) => token.run().await,
+        Command::Audit(audit) => audit.run().await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("echoctl: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -82,3 +82,10 @@ impl Audience {
         }
     }
 }
+
+/// The `S256` code challenge for a PKCE verifier (RFC 7636 section 4.2).
+pub fn pkce_challenge(verifier: &str) -> String {
+    use base64::Engine;
+    let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, verifier.as_bytes());
+    base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(digest)
+}

@@ -1,0 +1,140 @@
+//! `echoctl up`.
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use clap::Args;
+use echo_local::stack::{self, Mode, Options, Running};
+use echo_local::state::State;
+use echo_shared::config::Env;
+use echo_shared::secret::Secret;
+use echo_shared::telemetry;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{Failure, seed, workspace};
+
+/// Start the whole stack on this machine and keep it running until Ctrl-C.
+///
+/// By default functions run under `cargo lambda watch` and are reloaded as their source changes.
+#[derive(Args)]
+pub struct Up {
+    /// Run optimised binaries instead of reloading on change
+    #[arg(long)]
+    release: bool,
+    /// The gateway's port; 0 takes a free one
+    #[arg(long, default_value_t = 9000)]
+    port: u16,
+    /// Where data is kept; two stacks run side by side with two of them [default: .echo in the checkout]
+    #[arg(long)]
+    state: Option<PathBuf>,
+    /// Begin with empty tables and queues
+    #[arg(long)]
+    fresh: bool,
+    /// Use this MySQL server instead of a private one
+    #[arg(long, env = "ECHO_MYSQL_URL", hide_env_values = true)]
+    mysql_url: Option<String>,
+}
+
+impl Up {
+    /// Starts the stack, waits for the end, stops it.
+    pub async fn run(self) -> Result<(), Failure> {
+        telemetry::init(&Env::from_fn(|key| {
+            Env::process().optional(key).or_else(|| (key == "RUST_LOG").then(|| "warn".to_owned()))
+        }));
+        let mut stop = Stop::listen()?;
+        let begun = Instant::now();
+        let running = tokio::select! {
+            started = self.start() => started?,
+            () = stop.wait() => return Err("stopped before everything was started".into()),
+        };
+        println!("{}", screen(&running, begun.elapsed().as_secs_f64()));
+        println!("ready {}", running.run().url);
+        let failure = tokio::select! {
+            () = stop.wait() => None,
+            why = running.failed() => Some(why),
+        };
+        eprintln!("stopping");
+        running.stop().await;
+        failure.map_or(Ok(()), |why| Err(why.into()))
+    }
+
+    async fn start(&self) -> Result<Running, Failure> {
+        let root = workspace::root()?;
+        let directory = match &self.state {
+            Some(state) => std::path::absolute(state)?,
+            None => root.join(".echo"),
+        };
+        let state = State::open(&directory, self.fresh).await?;
+        say("building the functions");
+        workspace::build(&root, self.release).await?;
+        let mode = if self.release {
+            Mode::Release { binaries: root.join("target/release") }
+        } else {
+            Mode::Watch { cargo_lambda: workspace::cargo_lambda(&root)? }
+        };
+        let mysql_url = self.mysql_url.as_deref().map(Secret::new);
+        let options = Options { root: root.clone(), port: self.port, mode, mysql_url };
+        let running = stack::start(state, options, say).await?;
+        say("seeding the demo organisation");
+        seed::demo(&running, &root).await?;
+        Ok(running)
+    }
+}
+
+fn say(what: &str) {
+    eprintln!("… {what}");
+}
+
+/// Ctrl-C, SIGTERM, or the terminal gone.
+struct Stop(tokio::sync::mpsc::Receiver<()>);
+
+impl Stop {
+    fn listen() -> Result<Self, Failure> {
+        let (sender, receiver) = tokio::sync::mpsc::channel(1);
+        for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
+            let mut signals = signal(kind)?;
+            let sender = sender.clone();
+            tokio::spawn(async move {
+                while signals.recv().await.is_some() {
+                    let _ = sender.try_send(());
+                }
+            });
+        }
+        Ok(Self(receiver))
+    }
+
+    async fn wait(&mut self) {
+        let _ = self.0.recv().await;
+    }
+}
+
+fn screen(running: &Running, seconds: f64) -> String {
+    let run = running.run();
+    let url = &run.url;
+    format!(
+        "
+Echo runs at {url}  (started in {seconds:.1} s; Ctrl-C stops it)
+
+  sign in      {url}/login
+  people       {alice} (admin), {bob} (member); password {password}
+  service      {service}, secret {secret}
+  public app   {spa}
+
+  try          .echo/bin/echoctl login --email {alice}
+               .echo/bin/echoctl audit list
+
+  SQS          {sqs}
+  DynamoDB     {dynamodb}
+  MySQL        {mysql}
+",
+        alice = seed::ALICE,
+        bob = seed::BOB,
+        password = seed::PASSWORD,
+        service = seed::SERVICE_ID,
+        secret = seed::SERVICE_SECRET,
+        spa = seed::SPA_ID,
+        sqs = run.sqs_endpoint,
+        dynamodb = run.dynamodb_endpoint,
+        mysql = run.mysql_socket.as_ref().map_or_else(|| "your own".into(), |s| s.display().to_string()),
+    )
+}

@@ -1,0 +1,154 @@
+//! The scenario: one stack, one story, three kills.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::faults;
+use super::person::{self, Browser, PASSWORD};
+use super::stack::{Stack, StateDir, count, is_alive, signal};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_act_is_in_the_audit_log_exactly_once() {
+    let directory = StateDir::new("scenario");
+    let stack = Stack::start(&directory.0, 0).await;
+    sign_in_and_ask(&stack).await;
+    let stack = kill_the_runner(stack, &directory).await;
+    kill_login_before_it_publishes(&stack).await;
+    kill_audit_consume_in_the_middle_of_a_batch(&stack).await;
+
+    let log = stack.audit_log(&stack.service_token().await).await;
+    let mut keys: Vec<String> = log.iter().map(|entry| format!("{}#{}", entry["source"], entry["id"])).collect();
+    let all = keys.len();
+    keys.sort();
+    keys.dedup();
+    assert_eq!(keys.len(), all, "an event is in the log twice");
+    stop_leaves_nothing(stack).await;
+}
+
+async fn sign_in_and_ask(stack: &Stack) {
+    let alice = person::sign_in(stack, "alice@demo.test").await;
+    let bob = person::sign_in(stack, "bob@demo.test").await;
+    assert_eq!((alice.email.as_str(), bob.email.as_str()), ("alice@demo.test", "bob@demo.test"));
+    let service = stack.service_token().await;
+    let allowed = stack.authorize(&service, &alice.access_token, "delete").await;
+    assert_eq!((&allowed["decision"], &allowed["reason"]), (&"ALLOW".into(), &"permitted".into()), "{allowed}");
+    let denied = stack.authorize(&service, &bob.access_token, "delete").await;
+    assert_eq!((&denied["decision"], &denied["reason"]), (&"DENY".into(), &"no_permit".into()), "{denied}");
+
+    // Two people and one service got tokens; alice, an admin, may read the log herself.
+    let complete = |log: &[Value]| {
+        count(log, "/action", "login.succeeded") == 2
+            && count(log, "/action", "token.issued") == 3
+            && count(log, "/action", "decision.allow") == 1
+            && count(log, "/action", "decision.deny") == 1
+    };
+    let log = stack.audit_log_when(&alice.access_token, complete).await;
+    assert_eq!(log.len(), 7, "{log:#?}");
+    for (decision, who) in [(&allowed, &alice), (&denied, &bob)] {
+        let entry = log.iter().find(|entry| entry["id"] == decision["decision_id"]).unwrap();
+        assert_eq!(entry["actor"]["id"], who.subject.as_str());
+        assert_eq!(entry["org"], "demo");
+    }
+    let bobs = stack.http.get(format!("{}/audit/v1/events", stack.url)).bearer_auth(&bob.access_token);
+    assert_eq!(bobs.send().await.unwrap().status(), 403, "a member may not read the log");
+}
+
+async fn kill_the_runner(stack: Stack, directory: &StateDir) -> Stack {
+    let service = stack.service_token().await;
+    let ids: Vec<String> = (0..60).map(|n| format!("runner-{n}")).collect();
+    assert_eq!(stack.report(&service, &ids).await.status(), 202);
+    let port = stack.port();
+    let children: Vec<u32> = ["mysql", "login", "audit-consume"].iter().flat_map(|name| stack.pids(name)).collect();
+    assert!(children.len() >= 3);
+    stack.kill().await;
+
+    let stack = Stack::start(&directory.0, port).await;
+    assert!(children.iter().all(|pid| !is_alive(*pid)), "a child outlived the runner and its next start");
+    let log = stack.audit_log_when(&service, |log| count(log, "/action", "e2e.reported") >= ids.len()).await;
+    for id in &ids {
+        assert_eq!(count(&log, "/id", id), 1, "{id}");
+    }
+    stack
+}
+
+async fn kill_login_before_it_publishes(stack: &Stack) {
+    let service = stack.service_token().await;
+    let before = stack.audit_log_when(&service, |log| count(log, "/action", "login.succeeded") >= 2).await;
+    let logins = count(&before, "/action", "login.succeeded");
+    let mut sql = faults::sql(stack).await;
+    // Whatever relay would do first is done.
+    while faults::outbox(stack).await > 0 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    faults::lock(&mut sql).await;
+    let browser = Browser::new(stack);
+    let account = url::Url::parse(&format!("{}/account", stack.url)).unwrap();
+    let (answer, ()) = tokio::join!(browser.sign_in(account, "bob@demo.test", PASSWORD), async {
+        // The transaction has committed, the queue does not take the event: now login dies.
+        while faults::outbox(stack).await == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        for pid in stack.pids("login") {
+            signal(pid, "KILL");
+        }
+        faults::drop_waiting_sends_and_unlock(stack, &mut sql).await;
+    });
+    assert_eq!(answer.unwrap().status(), 500, "the browser is not told of a success");
+    assert_eq!(faults::outbox(stack).await, 1, "the event waits for relay");
+
+    let log = stack.audit_log_when(&service, |log| count(log, "/action", "login.succeeded") > logins).await;
+    assert_eq!(count(&log, "/action", "login.succeeded"), logins + 1);
+    person::sign_in(stack, "bob@demo.test").await;
+}
+
+async fn kill_audit_consume_in_the_middle_of_a_batch(stack: &Stack) {
+    let service = stack.service_token().await;
+    for attempt in 0..10 {
+        let ids: Vec<String> = (0..100).map(|n| format!("consume-{attempt}-{n}")).collect();
+        let start = settled(stack).await;
+        let workers = stack.pids("audit-consume");
+        workers.iter().for_each(|pid| signal(*pid, "STOP"));
+        assert_eq!(stack.report(&service, &ids).await.status(), 202);
+        workers.iter().for_each(|pid| signal(*pid, "CONT"));
+        while faults::audit_items(stack).await == start {
+            tokio::task::yield_now().await;
+        }
+        workers.iter().for_each(|pid| signal(*pid, "STOP"));
+        let done = faults::audit_items(stack).await - start;
+        workers.iter().for_each(|pid| signal(*pid, "KILL"));
+        let log = stack
+            .audit_log_when(&service, |log| ids.iter().all(|id| count(log, "/id", id) > 0))
+            .await;
+        for id in &ids {
+            assert_eq!(count(&log, "/id", id), 1, "{id}");
+        }
+        // An event is an entry and a marker.
+        if done < 2 * ids.len() {
+            return;
+        }
+    }
+    panic!("audit-consume was never caught in the middle of a batch");
+}
+
+/// The number of items once nothing is on its way any more.
+async fn settled(stack: &Stack) -> usize {
+    loop {
+        let before = faults::audit_items(stack).await;
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        if faults::audit_items(stack).await == before {
+            return before;
+        }
+    }
+}
+
+async fn stop_leaves_nothing(stack: Stack) {
+    let run = stack.run();
+    let pids: Vec<u32> = run["processes"].as_array().unwrap().iter().map(|p| p["pid"].as_u64().unwrap() as u32).collect();
+    let runtime = run["runtime_directory"].as_str().unwrap().to_owned();
+    let state = stack.state.clone();
+    stack.stop().await;
+    assert!(pids.iter().all(|pid| !is_alive(*pid)));
+    assert!(!std::path::Path::new(&runtime).exists());
+    assert!(!state.join("run.json").exists() && !state.join("env").exists());
+}
