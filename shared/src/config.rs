@@ -7,9 +7,11 @@ use url::Url;
 
 use crate::secret::Secret;
 
+type Getter<'a> = dyn Fn(&str) -> Option<String> + 'a;
+
 /// Reads settings and remembers everything that is wrong, so that one error names it all.
 pub struct Env<'a> {
-    get: Box<dyn Fn(&str) -> Option<String> + 'a>,
+    get: Box<Getter<'a>>,
     missing: Vec<&'static str>,
     invalid: Vec<String>,
 }
@@ -65,7 +67,7 @@ impl<'a> Env<'a> {
     }
 
     /// A setting that may be absent.
-    pub fn optional(&self, key: &'static str) -> Option<String> {
+    pub fn optional(&self, key: &str) -> Option<String> {
         (self.get)(key).filter(|value| !value.is_empty())
     }
 

@@ -9,7 +9,9 @@ use uuid::Uuid;
 
 /// Where a component takes random bytes from. Cheap to clone.
 #[derive(Clone)]
-pub struct Entropy(Arc<dyn Fn(&mut [u8]) + Send + Sync>);
+pub struct Entropy(Arc<Fill>);
+
+type Fill = dyn Fn(&mut [u8]) + Send + Sync;
 
 impl Entropy {
     /// The operating system's generator, through aws-lc.

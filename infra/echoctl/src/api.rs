@@ -62,7 +62,8 @@ pub async fn send(request: RequestBuilder) -> Result<Response, Failure> {
     request.send().await.map_err(|error| {
         if error.is_connect() {
             let url = error.url().map(ToString::to_string).unwrap_or_default();
-            return format!("nothing answers at {url}; start the stack with ./scripts/local, or name another --url").into();
+            return format!("nothing answers at {url}; start the stack with ./scripts/local, or name another --url")
+                .into();
         }
         Failure::from(error)
     })

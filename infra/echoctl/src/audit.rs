@@ -95,9 +95,7 @@ impl List {
 }
 
 fn print(answer: &Value) {
-    let text = |entry: &Value, pointer: &str| {
-        plain(entry.pointer(pointer).and_then(Value::as_str).unwrap_or("-"))
-    };
+    let text = |entry: &Value, pointer: &str| plain(entry.pointer(pointer).and_then(Value::as_str).unwrap_or("-"));
     let row = |entry: &Value| {
         let actor = match text(entry, "/actor/name").as_str() {
             "-" => text(entry, "/actor/id"),
@@ -117,8 +115,7 @@ fn print(answer: &Value) {
             text(entry, "/trace_id").chars().take(8).collect(),
         ]
     };
-    let rows: Vec<Vec<String>> =
-        answer.get("items").and_then(Value::as_array).into_iter().flatten().map(row).collect();
+    let rows: Vec<Vec<String>> = answer.get("items").and_then(Value::as_array).into_iter().flatten().map(row).collect();
     print!("{}", table(&["TIME", "ACTION", "OUTCOME", "REASON", "ACTOR", "RESOURCE", "TRACE"], &rows));
     if let Some(next) = answer.get("next").and_then(Value::as_str) {
         eprintln!("more: --cursor {next}");

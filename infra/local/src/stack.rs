@@ -172,6 +172,7 @@ pub async fn start(state: State, options: Options, progress: impl Fn(&str)) -> R
     }
     warm_up(&stack, &lambda, &state).await?;
 
+    workers.spawn(queues.clone().keep_clean(workers_stopped.clone()));
     for mapping in &stack.mappings {
         workers.spawn(mapping::run(mapping.clone(), queues.clone(), lambda.clone(), workers_stopped.clone()));
     }
@@ -216,14 +217,10 @@ impl Running {
         self.stop_workers.send_replace(true);
         self.stop_doors.send_replace(true);
         let patience = Duration::from_secs(20);
-        let finish = async {
-            while self.workers.join_next().await.is_some() {}
-        };
+        let finish = async { while self.workers.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(patience, finish).await;
-        let _ = tokio::time::timeout(Duration::from_secs(5), async {
-            while self.doors.join_next().await.is_some() {}
-        })
-        .await;
+        let _ = tokio::time::timeout(Duration::from_secs(5), async { while self.doors.join_next().await.is_some() {} })
+            .await;
         self.doors.abort_all();
         match &self.lambda {
             Lambda::Watch(watch) => watch.child().stop(Duration::from_secs(5)).await,

@@ -32,7 +32,8 @@ pub async fn sign_in(attempt: &Attempt, email: &str, password: &Secret) -> Resul
             return Err(alert(&html).unwrap_or_else(|| "Echo showed no login page".into()).into());
         };
         let return_to = hidden(&html, "return_to").unwrap_or_default();
-        let form = [("csrf", csrf.as_str()), ("return_to", &return_to), ("email", email), ("password", password.expose())];
+        let form =
+            [("csrf", csrf.as_str()), ("return_to", &return_to), ("email", email), ("password", password.expose())];
         let login = url.join("/login")?;
         let request = http.post(login.clone()).header(COOKIE, cookies.join("; "));
         let answer = send(request.header(ORIGIN, login.origin().ascii_serialization()).form(&form)).await?;

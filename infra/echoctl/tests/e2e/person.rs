@@ -51,8 +51,7 @@ impl<'a> Browser<'a> {
         let page = url.join(redirect.headers()[LOCATION].to_str().unwrap()).unwrap();
         let html = self.send(self.stack.http.get(page.clone())).await?.text().await?;
         let (csrf, return_to) = (field(&html, "csrf"), field(&html, "return_to"));
-        let form =
-            [("csrf", csrf.as_str()), ("return_to", &return_to), ("email", email), ("password", password)];
+        let form = [("csrf", csrf.as_str()), ("return_to", &return_to), ("email", email), ("password", password)];
         let post = self.stack.http.post(page.join("/login").unwrap()).header(ORIGIN, &self.stack.url);
         self.send(post.form(&form)).await
     }
@@ -82,8 +81,8 @@ pub async fn sign_in(stack: &Stack, email: &str) -> SignedIn {
     let issuer = IssuerUrl::new(stack.url.clone()).unwrap();
     let metadata = CoreProviderMetadata::discover_async(issuer, &http).await.unwrap();
     let redirect = RedirectUrl::new(format!("{}/console/callback", stack.url)).unwrap();
-    let client = CoreClient::from_provider_metadata(metadata, ClientId::new("demo-spa".into()), None)
-        .set_redirect_uri(redirect);
+    let client =
+        CoreClient::from_provider_metadata(metadata, ClientId::new("demo-spa".into()), None).set_redirect_uri(redirect);
     let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
     let flow = AuthenticationFlow::<CoreResponseType>::AuthorizationCode;
     let (url, state, nonce) = client
@@ -101,8 +100,7 @@ pub async fn sign_in(stack: &Stack, email: &str) -> SignedIn {
     assert_eq!(parameter("iss"), stack.url);
 
     let code = AuthorizationCode::new(parameter("code"));
-    let tokens =
-        client.exchange_code(code).unwrap().set_pkce_verifier(verifier).request_async(&http).await.unwrap();
+    let tokens = client.exchange_code(code).unwrap().set_pkce_verifier(verifier).request_async(&http).await.unwrap();
     let id_token = tokens.id_token().unwrap();
     let claims = id_token.claims(&client.id_token_verifier(), &nonce).unwrap();
     SignedIn {

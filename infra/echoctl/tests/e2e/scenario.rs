@@ -117,9 +117,7 @@ async fn kill_audit_consume_in_the_middle_of_a_batch(stack: &Stack) {
         workers.iter().for_each(|pid| signal(*pid, "STOP"));
         let done = faults::audit_items(stack).await - start;
         workers.iter().for_each(|pid| signal(*pid, "KILL"));
-        let log = stack
-            .audit_log_when(&service, |log| ids.iter().all(|id| count(log, "/id", id) > 0))
-            .await;
+        let log = stack.audit_log_when(&service, |log| ids.iter().all(|id| count(log, "/id", id) > 0)).await;
         for id in &ids {
             assert_eq!(count(&log, "/id", id), 1, "{id}");
         }
@@ -144,7 +142,8 @@ async fn settled(stack: &Stack) -> usize {
 
 async fn stop_leaves_nothing(stack: Stack) {
     let run = stack.run();
-    let pids: Vec<u32> = run["processes"].as_array().unwrap().iter().map(|p| p["pid"].as_u64().unwrap() as u32).collect();
+    let pids: Vec<u32> =
+        run["processes"].as_array().unwrap().iter().map(|p| p["pid"].as_u64().unwrap() as u32).collect();
     let runtime = run["runtime_directory"].as_str().unwrap().to_owned();
     let state = stack.state.clone();
     stack.stop().await;

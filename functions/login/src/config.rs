@@ -1,0 +1,65 @@
+//! What the environment has to say.
+
+use std::collections::BTreeMap;
+
+use echo_shared::config::{ConfigError, Env, Issuer};
+use echo_shared::event::Queue;
+use echo_shared::queue::Publisher;
+
+use crate::seal::MasterKey;
+
+/// What the environment has to say.
+pub struct Config {
+    /// The public base URL; `iss` of every token.
+    pub issuer: Issuer,
+    /// Seals the signing keys at rest.
+    pub master_key: MasterKey,
+    /// The function's own table.
+    pub login_table: String,
+    /// Events on their way.
+    pub outbox_table: String,
+    /// Where events go.
+    pub queue_urls: BTreeMap<Queue, String>,
+}
+
+impl Config {
+    /// Reads `ECHO_ISSUER`, `ECHO_MASTER_KEY` (base64 of 32 bytes), `LOGIN_TABLE`, `OUTBOX_TABLE` and
+    /// `AUDIT_QUEUE_URL`.
+    ///
+    /// # Errors
+    /// Names every setting that is missing or wrong.
+    pub fn from_env(env: Env<'_>) -> Result<Self, ConfigError> {
+        let (issuer, secret, tables, queue_urls) = env.read(|env| {
+            let tables = (env.text("LOGIN_TABLE"), env.text("OUTBOX_TABLE"));
+            (env.issuer(), env.secret("ECHO_MASTER_KEY"), tables, Publisher::queue_urls(env))
+        })?;
+        let wrong = |error| ConfigError { missing: Vec::new(), invalid: vec![format!("ECHO_MASTER_KEY ({error})")] };
+        let master_key = MasterKey::parse(&secret).map_err(wrong)?;
+        Ok(Self { issuer, master_key, login_table: tables.0, outbox_table: tables.1, queue_urls })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use echo_shared::config::Env;
+
+    use super::Config;
+
+    fn read(master_key: &str) -> Result<Config, String> {
+        let get = |key: &str| match key {
+            "ECHO_ISSUER" => Some("http://localhost:9000".to_owned()),
+            "ECHO_MASTER_KEY" => Some(master_key.to_owned()),
+            _ => Some("x".to_owned()),
+        };
+        Config::from_env(Env::from_fn(get)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_master_key_must_have_32_bytes() {
+        assert!(read("AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=").is_ok());
+        for bad in ["", "AAAA", "not base64 at all"] {
+            let error = read(bad).err().expect("it is no key");
+            assert!(error.contains("ECHO_MASTER_KEY"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! What can go wrong at a queue.
+
+/// Why an operation on a queue did not happen.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum QueueError {
+    /// There is no such queue.
+    #[error("the queue `{0}` does not exist")]
+    NoSuchQueue(String),
+    /// The receipt handle was not made by this queue.
+    #[error("the receipt handle is not valid for this queue")]
+    InvalidHandle,
+    /// The message is gone, or was received again since.
+    #[error("the message does not exist or is not available for a visibility timeout change")]
+    NotAvailable,
+    /// The message would be hidden for more than 12 hours after its receive.
+    #[error("the total visibility timeout is beyond 43200 seconds")]
+    TooLong,
+    /// The queue was purged less than 60 seconds ago.
+    #[error("only one purge is allowed every 60 seconds")]
+    PurgeInProgress,
+    /// The database is away or overloaded; the same call may succeed later.
+    #[error("the queue's database is unavailable: {0}")]
+    Unavailable(String),
+}
+
+impl From<sqlx::Error> for QueueError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+/// Why a message was not accepted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// SQS takes no empty messages.
+    #[error("the message body is empty")]
+    Empty,
+    /// The message is larger than its queue takes.
+    #[error("the message is {size} bytes long; the queue takes {limit}")]
+    TooLarge {
+        /// The message's size in bytes.
+        size: usize,
+        /// The queue's limit in bytes.
+        limit: usize,
+    },
+    /// The body holds a character that XML 1.0 does not know.
+    #[error("the message body holds the character U+{0:04X}, which SQS does not take")]
+    Character(u32),
+}

@@ -1,0 +1,209 @@
+//! All functions in one process, over a real MariaDB, the SQS endpoint and the DynamoDB endpoint, through the real SDKs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
+
+use aws_lambda_events::sqs::SqsEvent;
+use axum::Router;
+use axum::body::Body;
+use echo_local::dynamodb::DynamoDb;
+use echo_local::queue::Queues;
+use echo_local::spec::Stack;
+use echo_local::template::{self, Context};
+use echo_shared::clock::Clock;
+use echo_shared::config::Issuer;
+use echo_shared::entropy::Entropy;
+use echo_shared::event::Queue;
+use echo_shared::queue::{Outbox, Publisher};
+use echo_shared::table::Table;
+use echo_shared::token::{KeySource, KeysUnavailable, SigningKey, Verifier};
+use http::{Request, StatusCode};
+use jsonwebtoken::DecodingKey;
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+use super::support;
+
+pub const ISSUER: &str = "https://echo.test";
+
+/// The issuer's keys without an issuer.
+#[derive(Clone)]
+pub struct Keys(Arc<SigningKey>);
+
+impl KeySource for Keys {
+    async fn key(&self, kid: &str) -> Result<Option<Arc<DecodingKey>>, KeysUnavailable> {
+        Ok((kid == self.0.kid()).then(|| Arc::new(self.0.decoding_key().unwrap())))
+    }
+}
+
+/// A stack without processes.
+pub struct Echo {
+    pub stack: Stack,
+    pub dynamodb: DynamoDb,
+    pub queues: Queues,
+    pub publisher: Publisher,
+    pub audit: audit_consume::App,
+    pub relay: relay::App,
+    pub outbox: Outbox,
+    pub policies: authorize::PolicyStore,
+    seconds: Arc<AtomicI64>,
+    key: Arc<SigningKey>,
+    routers: BTreeMap<&'static str, Router>,
+}
+
+impl Echo {
+    pub async fn start() -> Self {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../template.yaml");
+        let context = Context {
+            stack_name: "echo".into(),
+            parameters: BTreeMap::from([("Issuer".into(), ISSUER.into()), ("MasterKey".into(), "k".into())]),
+            queue_base_url: String::new(),
+        };
+        let stack = template::read(root.as_ref(), &context).unwrap();
+        let (queues, sqs, base_url) = support::sqs(stack.queues.clone()).await;
+        let dynamodb = DynamoDb::start(None).await.unwrap();
+        dynamodb.create_tables(&stack.tables).await.unwrap();
+
+        let seconds = Arc::new(AtomicI64::new(0));
+        let moved = Arc::clone(&seconds);
+        let clock =
+            Clock::from_fn(move || Clock::system().now() + time::Duration::seconds(moved.load(SeqCst)));
+        let entropy = Entropy::system();
+        let issuer = Issuer::parse(ISSUER).unwrap();
+        let key = Arc::new(SigningKey::from_pkcs8("k", &SigningKey::generate().unwrap()).unwrap());
+        let verifier = || Verifier::new(issuer.clone(), Keys(Arc::clone(&key)), clock.clone());
+        let table = |name: &str| Table::new(dynamodb.client(), format!("echo-{name}"));
+        let publisher = Publisher::new(sqs, BTreeMap::from([(Queue::Audit, format!("{base_url}/echo-audit"))]));
+        let outbox = Outbox::new(table("outbox"), publisher.clone(), clock.clone());
+
+        let ingest = ingest::App {
+            issuer: issuer.clone(),
+            verifier: verifier(),
+            publisher: publisher.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+        };
+        let query =
+            query::App { issuer: issuer.clone(), verifier: verifier(), log: table("audit_log"), entropy: entropy.clone() };
+        let policies = || authorize::PolicyStore::new(table("policy"), clock.clone());
+        let authorize = authorize::App {
+            issuer: issuer.clone(),
+            verifier: verifier(),
+            policies: policies(),
+            publisher: publisher.clone(),
+            clock: clock.clone(),
+            entropy: entropy.clone(),
+        };
+        Self {
+            routers: BTreeMap::from([
+                ("ingest", ingest::router(Arc::new(ingest))),
+                ("query", query::router(Arc::new(query))),
+                ("authorize", authorize::router(Arc::new(authorize))),
+            ]),
+            audit: audit_consume::App { log: table("audit_log"), clock: clock.clone() },
+            relay: relay::App { outbox: outbox.clone(), clock },
+            policies: policies(),
+            stack,
+            dynamodb,
+            queues,
+            publisher,
+            outbox,
+            seconds,
+            key,
+        }
+    }
+
+    /// Moves the functions' clock.
+    pub fn pass(&self, seconds: i64) {
+        self.seconds.fetch_add(seconds, SeqCst);
+    }
+
+    /// Publishes the demo policies for an org.
+    pub async fn publish_policies(&self, org: &str) -> u64 {
+        self.policies.publish(org, &demo_policies()).await.unwrap()
+    }
+
+    /// A token; `change` bends its claims.
+    pub fn token(&self, change: impl FnOnce(&mut Value)) -> String {
+        let now = Clock::system().unix() + self.seconds.load(SeqCst);
+        let mut claims = json!({
+            "iss": ISSUER, "sub": "demo-service", "client_id": "demo-service", "aud": ISSUER, "org": "demo",
+            "scope": "events.write audit.read authorize", "iat": now, "exp": now + 300, "jti": "j",
+        });
+        change(&mut claims);
+        self.key.sign("at+jwt", &claims).unwrap()
+    }
+
+    /// A member's or admin's token, without scopes.
+    pub fn person(&self, sub: &str, role: &str) -> String {
+        self.token(|claims| {
+            claims["sub"] = sub.into();
+            claims["client_id"] = "demo-spa".into();
+            claims["roles"] = json!([role]);
+            claims["scope"] = "openid".into();
+        })
+    }
+
+    /// Sends a request to a function; status, headers and JSON body.
+    pub async fn send(&self, function: &str, request: Request<Body>) -> (StatusCode, http::HeaderMap, Value) {
+        let response = self.routers[function].clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        (parts.status, parts.headers, serde_json::from_slice(&body).unwrap_or(Value::Null))
+    }
+
+    pub async fn post(&self, function: &str, path: &str, token: &str, body: &Value) -> (StatusCode, Value) {
+        let request = Request::post(path)
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "application/json")
+            .body(Body::from(body.to_string()))
+            .unwrap();
+        let (status, _, body) = self.send(function, request).await;
+        (status, body)
+    }
+
+    pub async fn get(&self, function: &str, path: &str, token: &str) -> (StatusCode, Value) {
+        let request = Request::get(path).header("authorization", format!("Bearer {token}")).body(Body::empty()).unwrap();
+        let (status, _, body) = self.send(function, request).await;
+        (status, body)
+    }
+
+    /// Hands bodies to audit-consume as one batch; the indices of those that failed.
+    pub async fn consume(&self, bodies: &[String]) -> Vec<usize> {
+        let records: Vec<Value> =
+            bodies.iter().enumerate().map(|(n, body)| json!({"messageId": n.to_string(), "body": body})).collect();
+        let event: SqsEvent = serde_json::from_value(json!({ "Records": records })).unwrap();
+        let response = audit_consume::handle(&self.audit, event).await.unwrap();
+        response.batch_item_failures.iter().map(|failure| failure.item_identifier.parse().unwrap()).collect()
+    }
+
+    /// Empties the queue `audit` into audit-consume.
+    pub async fn drain(&self) -> usize {
+        let mut drained = 0;
+        while let bodies = support::take(&self.queues, "echo-audit").await
+            && !bodies.is_empty()
+        {
+            assert_eq!(self.consume(&bodies).await, [0usize; 0]);
+            drained += bodies.len();
+        }
+        drained
+    }
+
+    /// The newest entries of the audit log.
+    pub async fn log(&self) -> Vec<Value> {
+        let (status, page) = self.get("query", "/audit/v1/events?limit=100", &self.token(|_| {})).await;
+        assert_eq!(status, 200, "{page}");
+        page["items"].as_array().unwrap().clone()
+    }
+}
+
+pub fn demo_policies() -> authorize::Source {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../policies/demo/");
+    let read = |name: &str| std::fs::read_to_string(format!("{folder}{name}")).unwrap();
+    let files = ["admins.cedar", "members.cedar", "owners.cedar"];
+    authorize::Source {
+        schema: read("schema.cedarschema"),
+        files: files.map(|name| (name.to_owned(), read(name))).into(),
+    }
+}

@@ -1,0 +1,14 @@
+//! The local cloud under test: real MariaDB, real SDKs, no fixed ports.
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on says so by panicking"
+)]
+
+mod mapping;
+mod mysql;
+mod queue;
+mod sqs;
+mod support;
