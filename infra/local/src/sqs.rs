@@ -1,6 +1,6 @@
 //! SQS's JSON protocol (AWS JSON 1.0) on loopback, over [`Queues`]. Any AWS SDK or command line works against it.
 //!
-//! Requests are not signed-for: only this machine can reach the port, and whoever reaches it owns the queues.
+//! Signatures are not checked: only this machine reaches the port, and its credentials are made up.
 
 mod actions;
 mod batch;

@@ -332,6 +332,7 @@ fn shared_environment(stack: &Stack, dynamodb: &str, sqs: &str) -> BTreeMap<Stri
     environment
 }
 
+/// Quoted: cargo-lambda and shells alike take a value with an equals sign only so.
 fn env_file(environment: &BTreeMap<String, String>) -> String {
-    environment.iter().map(|(name, value)| format!("{name}={value}\n")).collect()
+    environment.iter().map(|(name, value)| format!("{name}=\"{value}\"\n")).collect()
 }

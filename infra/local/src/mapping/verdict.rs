@@ -1,5 +1,7 @@
 //! What a function's answer means when it reports failures per record (`ReportBatchItemFailures`).
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::Value;
 
 use crate::queue::{Message, Receipt};
@@ -8,7 +10,7 @@ use crate::queue::{Message, Receipt};
 #[derive(Debug, PartialEq, Eq)]
 pub enum Verdict {
     /// These failed and all others are done.
-    Failed(Vec<Receipt>),
+    Failed(BTreeSet<Receipt>),
     /// The answer cannot be relied on: the whole batch failed, for this reason.
     Unusable(&'static str),
 }
@@ -18,12 +20,14 @@ pub enum Verdict {
 /// Success: nothing, `null`, `""`, an object without failures. Everything that looks like a report and is none fails the
 /// batch, for an acknowledged message is gone.
 pub fn of(answer: &[u8], batch: &[Message]) -> Verdict {
-    read(answer, |id| batch.iter().find(|message| message.message_id == id).map(|message| message.receipt))
+    let receipts: BTreeMap<&str, Receipt> =
+        batch.iter().map(|message| (message.message_id.as_str(), message.receipt)).collect();
+    read(answer, |id| receipts.get(id).copied())
 }
 
 fn read(answer: &[u8], find: impl Fn(&str) -> Option<Receipt>) -> Verdict {
     if answer.iter().all(u8::is_ascii_whitespace) {
-        return Verdict::Failed(Vec::new());
+        return Verdict::Failed(BTreeSet::new());
     }
     let failures = match serde_json::from_slice(answer) {
         Ok(Value::Null) => Value::Null,
@@ -37,13 +41,15 @@ fn read(answer: &[u8], find: impl Fn(&str) -> Option<Receipt>) -> Verdict {
         Value::Array(failures) => failures,
         _ => return Verdict::Unusable("batchItemFailures is not a list"),
     };
-    let mut failed = Vec::with_capacity(failures.len());
+    let mut failed = BTreeSet::new();
     for failure in &failures {
         match failure.get("itemIdentifier").and_then(Value::as_str) {
             None => return Verdict::Unusable("a failure without itemIdentifier"),
             Some("") => return Verdict::Unusable("a failure with an empty itemIdentifier"),
             Some(id) => match find(id) {
-                Some(receipt) => failed.push(receipt),
+                Some(receipt) => {
+                    failed.insert(receipt);
+                }
                 None => return Verdict::Unusable("a failure with an itemIdentifier that is not in the batch"),
             },
         }
@@ -53,6 +59,8 @@ fn read(answer: &[u8], find: impl Fn(&str) -> Option<Receipt>) -> Verdict {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::{Verdict, read};
     use crate::queue::Receipt;
 
@@ -71,10 +79,10 @@ mod tests {
         for success in
             ["", " \n", "null", "\"\"", "{}", r#"{"batchItemFailures": []}"#, r#"{"batchItemFailures": null}"#]
         {
-            assert_eq!(judge(success), Verdict::Failed(Vec::new()), "{success}");
+            assert_eq!(judge(success), Verdict::Failed(BTreeSet::new()), "{success}");
         }
         // An HTTP-shaped answer has no failures in it, so it acknowledges everything, in AWS as here.
-        assert_eq!(judge(r#"{"statusCode": 500, "body": "{}"}"#), Verdict::Failed(Vec::new()));
+        assert_eq!(judge(r#"{"statusCode": 500, "body": "{}"}"#), Verdict::Failed(BTreeSet::new()));
     }
 
     #[test]
