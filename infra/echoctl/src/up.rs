@@ -1,6 +1,6 @@
 //! `echoctl up`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use clap::Args;
@@ -43,9 +43,21 @@ impl Up {
         }));
         let mut stop = Stop::listen()?;
         let begun = Instant::now();
-        let running = tokio::select! {
-            started = self.start() => started?,
-            () = stop.wait() => return Err("stopped before everything was started".into()),
+        let root = workspace::root()?;
+        let directory = match &self.state {
+            Some(state) => std::path::absolute(state)?,
+            None => root.join(".echo"),
+        };
+        let started = tokio::select! {
+            started = self.start(&root, &directory) => started,
+            () = stop.wait() => Err("stopped before everything was started".into()),
+        };
+        let running = match started {
+            Ok(running) => running,
+            Err(error) => {
+                State::tidy(&directory).await;
+                return Err(error);
+            }
         };
         println!("{}", screen(&running, begun.elapsed().as_secs_f64()));
         println!("ready {}", running.run().url);
@@ -58,25 +70,20 @@ impl Up {
         failure.map_or(Ok(()), |why| Err(why.into()))
     }
 
-    async fn start(&self) -> Result<Running, Failure> {
-        let root = workspace::root()?;
-        let directory = match &self.state {
-            Some(state) => std::path::absolute(state)?,
-            None => root.join(".echo"),
-        };
-        let state = State::open(&directory, self.fresh).await?;
+    async fn start(&self, root: &Path, directory: &Path) -> Result<Running, Failure> {
+        let state = State::open(directory, self.fresh).await?;
         say("building the functions");
-        workspace::build(&root, self.release).await?;
+        workspace::build(root, self.release).await?;
         let mode = if self.release {
             Mode::Release { binaries: root.join("target/release") }
         } else {
-            Mode::Watch { cargo_lambda: workspace::cargo_lambda(&root)? }
+            Mode::Watch { cargo_lambda: workspace::cargo_lambda(root)? }
         };
         let mysql_url = self.mysql_url.as_deref().map(Secret::new);
-        let options = Options { root: root.clone(), port: self.port, mode, mysql_url };
+        let options = Options { root: root.to_path_buf(), port: self.port, mode, mysql_url };
         let running = stack::start(state, options, say).await?;
         say("seeding the demo organisation");
-        seed::demo(&running, &root).await?;
+        seed::demo(&running, root).await?;
         Ok(running)
     }
 }

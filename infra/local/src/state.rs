@@ -111,6 +111,17 @@ impl State {
         Ok(state)
     }
 
+    /// Ends and forgets what a start that failed left behind.
+    pub async fn tidy(directory: &Path) {
+        // Its tasks may hold the lock for a moment longer.
+        for _ in 0..50 {
+            match Self::open(directory, false).await {
+                Err(StateError::Taken(_)) => tokio::time::sleep(Duration::from_millis(20)).await,
+                _ => return,
+            }
+        }
+    }
+
     /// A path inside.
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.join(name)

@@ -61,8 +61,8 @@ pub fn parse(text: &str, context: &Context) -> Result<Stack> {
     let template = Template { root: &root, context };
     let mut stack = Stack::default();
     for (name, resource) in template.resources() {
-        let kind = text_of(&resource["Type"]).unwrap_or_default();
-        let properties = &resource["Properties"];
+        let kind = text_of(member(resource, "Type")).unwrap_or_default();
+        let properties = member(resource, "Properties");
         match kind.as_str() {
             "AWS::Serverless::Function" => template.function(&name, properties, &mut stack)?,
             "AWS::ApiGatewayV2::Route" => stack.routes.push(template.route(&name, properties)?),
@@ -81,26 +81,26 @@ struct Template<'a> {
 
 impl Template<'_> {
     fn resources(&self) -> impl Iterator<Item = (String, &Value)> {
-        let resources = self.root["Resources"].as_mapping();
+        let resources = member(self.root, "Resources").as_mapping();
         resources.into_iter().flatten().filter_map(|(name, value)| Some((name.as_str()?.to_owned(), value)))
     }
 
     fn resource(&self, name: &str) -> Option<&Value> {
-        self.root["Resources"].get(name)
+        member(self.root, "Resources").get(name)
     }
 
     fn function(&self, name: &str, properties: &Value, stack: &mut Stack) -> Result<()> {
         let package = package_of(properties).ok_or_else(|| missing(name, "CodeUri"))?;
         let mut environment = BTreeMap::new();
-        for (key, value) in properties["Environment"]["Variables"].as_mapping().into_iter().flatten() {
+        for (key, value) in member(member(properties, "Environment"), "Variables").as_mapping().into_iter().flatten() {
             let key = key.as_str().ok_or_else(|| missing(name, "Environment"))?;
             environment.insert(key.to_owned(), self.resolve(value)?);
         }
-        for (event, body) in properties["Events"].as_mapping().into_iter().flatten() {
+        for (event, body) in member(properties, "Events").as_mapping().into_iter().flatten() {
             let event = event.as_str().unwrap_or_default();
             let at = format!("{name}.Events.{event}");
-            let source = &body["Properties"];
-            match body["Type"].as_str() {
+            let source = member(body, "Properties");
+            match member(body, "Type").as_str() {
                 Some("SQS") => stack.mappings.push(self.mapping(&at, &package, source)?),
                 Some("Schedule" | "ScheduleV2") => stack.schedules.push(schedule(&at, event, &package, source)?),
                 _ => return Err(content(&at, "only SQS and schedules are events; routes stand by themselves")),
@@ -108,8 +108,8 @@ impl Template<'_> {
         }
         let function = FunctionSpec {
             name: package.clone(),
-            timeout: seconds(&properties["Timeout"]).unwrap_or(Duration::from_secs(3)),
-            memory: number(&properties["MemorySize"]).and_then(|memory| memory.try_into().ok()).unwrap_or(128),
+            timeout: seconds(member(properties, "Timeout")).unwrap_or(Duration::from_secs(3)),
+            memory: number(member(properties, "MemorySize")).and_then(|memory| memory.try_into().ok()).unwrap_or(128),
             environment,
         };
         stack.functions.insert(package, function);
@@ -117,28 +117,28 @@ impl Template<'_> {
     }
 
     fn mapping(&self, at: &str, function: &str, source: &Value) -> Result<MappingSpec> {
-        let queue = referenced(&source["Queue"]).ok_or_else(|| missing(at, "Queue"))?;
-        let types = source["FunctionResponseTypes"].as_sequence();
-        let concurrency = number(&source["ScalingConfig"]["MaximumConcurrency"]).unwrap_or(2);
+        let queue = referenced(member(source, "Queue")).ok_or_else(|| missing(at, "Queue"))?;
+        let types = member(source, "FunctionResponseTypes").as_sequence();
+        let concurrency = number(member(member(source, "ScalingConfig"), "MaximumConcurrency")).unwrap_or(2);
         Ok(MappingSpec {
             queue: self.queue_name(&queue)?,
             function: function.into(),
-            batch_size: number(&source["BatchSize"]).and_then(|size| size.try_into().ok()).unwrap_or(10),
-            window: seconds(&source["MaximumBatchingWindowInSeconds"]).unwrap_or_default(),
+            batch_size: number(member(source, "BatchSize")).and_then(|size| size.try_into().ok()).unwrap_or(10),
+            window: seconds(member(source, "MaximumBatchingWindowInSeconds")).unwrap_or_default(),
             report_failures: types.is_some_and(|types| types.iter().any(|t| t == "ReportBatchItemFailures")),
             max_concurrency: concurrency.try_into().unwrap_or(2),
         })
     }
 
     fn route(&self, name: &str, properties: &Value) -> Result<RouteSpec> {
-        let key = properties["RouteKey"].as_str().ok_or_else(|| missing(name, "RouteKey"))?;
+        let key = member(properties, "RouteKey").as_str().ok_or_else(|| missing(name, "RouteKey"))?;
         let (method, path) = key.split_once(' ').ok_or_else(|| content(name, "write the route as `METHOD /path`"))?;
-        let target = referenced(&properties["Target"]).ok_or_else(|| missing(name, "Target"))?;
+        let target = referenced(member(properties, "Target")).ok_or_else(|| missing(name, "Target"))?;
         let integration = self.resource(&target).ok_or_else(|| missing(name, &target))?;
-        let function = referenced(&integration["Properties"]["IntegrationUri"]);
+        let function = referenced(member(member(integration, "Properties"), "IntegrationUri"));
         let function =
             function.and_then(|function| self.resource(&function)).ok_or_else(|| missing(&target, "function"))?;
-        let function = package_of(&function["Properties"]).ok_or_else(|| missing(name, "CodeUri"))?;
+        let function = package_of(member(function, "Properties")).ok_or_else(|| missing(name, "CodeUri"))?;
         Ok(RouteSpec { method: method.into(), path: path.into(), function })
     }
 
@@ -147,21 +147,21 @@ impl Template<'_> {
             return Err(content(name, "FIFO queues are not offered locally"));
         }
         let mut spec = QueueSpec::new(self.queue_name(name)?);
-        if let Some(visibility) = seconds(&properties["VisibilityTimeout"]) {
+        if let Some(visibility) = seconds(member(properties, "VisibilityTimeout")) {
             spec.visibility_timeout = visibility;
         }
-        if let Some(retention) = seconds(&properties["MessageRetentionPeriod"]) {
+        if let Some(retention) = seconds(member(properties, "MessageRetentionPeriod")) {
             spec.retention = retention;
         }
-        if let Some(delay) = seconds(&properties["DelaySeconds"]) {
+        if let Some(delay) = seconds(member(properties, "DelaySeconds")) {
             spec.delay = delay;
         }
-        if let Some(size) = number(&properties["MaximumMessageSize"]) {
+        if let Some(size) = number(member(properties, "MaximumMessageSize")) {
             spec.max_message_size = size.try_into().unwrap_or(spec.max_message_size);
         }
-        let redrive = &properties["RedrivePolicy"];
-        if let Some(target) = referenced(&redrive["deadLetterTargetArn"]) {
-            let count = number(&redrive["maxReceiveCount"]).and_then(|count| count.try_into().ok());
+        let redrive = member(properties, "RedrivePolicy");
+        if let Some(target) = referenced(member(redrive, "deadLetterTargetArn")) {
+            let count = number(member(redrive, "maxReceiveCount")).and_then(|count| count.try_into().ok());
             let max_receive_count = count.ok_or_else(|| missing(name, "maxReceiveCount"))?;
             spec.redrive = Some(Redrive { target: self.queue_name(&target)?, max_receive_count });
         }
@@ -170,29 +170,29 @@ impl Template<'_> {
 
     fn queue_name(&self, name: &str) -> Result<String> {
         let queue = self.resource(name).ok_or_else(|| missing("Resources", name))?;
-        match &queue["Properties"]["QueueName"] {
+        match member(member(queue, "Properties"), "QueueName") {
             Value::Null => Ok(format!("{}-{name}", self.context.stack_name)),
             named => self.resolve(named),
         }
     }
 
     fn table(&self, name: &str, properties: &Value) -> Result<TableSpec> {
-        let keys = properties["KeySchema"].as_sequence().ok_or_else(|| missing(name, "KeySchema"))?;
+        let keys = member(properties, "KeySchema").as_sequence().ok_or_else(|| missing(name, "KeySchema"))?;
         let key = |kind: &str| {
-            let key = keys.iter().find(|key| key["KeyType"] == kind)?;
-            text_of(&key["AttributeName"])
+            let key = keys.iter().find(|key| member(key, "KeyType") == kind)?;
+            text_of(member(key, "AttributeName"))
         };
         Ok(TableSpec {
             name: self.table_name(name)?,
             partition_key: key("HASH").ok_or_else(|| missing(name, "HASH key"))?,
             sort_key: key("RANGE"),
-            ttl_attribute: text_of(&properties["TimeToLiveSpecification"]["AttributeName"]),
+            ttl_attribute: text_of(member(member(properties, "TimeToLiveSpecification"), "AttributeName")),
         })
     }
 
     fn table_name(&self, name: &str) -> Result<String> {
         let table = self.resource(name).ok_or_else(|| missing("Resources", name))?;
-        match &table["Properties"]["TableName"] {
+        match member(member(table, "Properties"), "TableName") {
             Value::Null => Ok(format!("{}-{name}", self.context.stack_name)),
             named => self.resolve(named),
         }
@@ -212,7 +212,8 @@ impl Template<'_> {
             "!Sub" => self.substitute(value.as_str().unwrap_or_default()),
             "!If" => match value.as_sequence().map(Vec::as_slice) {
                 Some([condition, yes, no]) => {
-                    let holds = self.holds(&self.root["Conditions"][condition])?;
+                    let holds =
+                        self.holds(member(member(self.root, "Conditions"), condition.as_str().unwrap_or_default()))?;
                     self.resolve(if holds { yes } else { no })
                 }
                 _ => Err(content("!If", "takes three values")),
@@ -228,11 +229,12 @@ impl Template<'_> {
         if let Some(given) = self.context.parameters.get(name) {
             return Ok(given.clone());
         }
-        let parameter = &self.root["Parameters"][name];
+        let parameter = member(member(self.root, "Parameters"), name);
         if !parameter.is_null() {
-            return text_of(&parameter["Default"]).ok_or_else(|| content(name, "is a parameter without a value"));
+            return text_of(member(parameter, "Default"))
+                .ok_or_else(|| content(name, "is a parameter without a value"));
         }
-        let kind = self.resource(name).and_then(|resource| resource["Type"].as_str());
+        let kind = self.resource(name).and_then(|resource| member(resource, "Type").as_str());
         match kind {
             Some("AWS::SQS::Queue") => Ok(format!("{}/{}", self.context.queue_base_url, self.queue_name(name)?)),
             Some("AWS::DynamoDB::Table") => self.table_name(name),
@@ -264,8 +266,9 @@ impl Template<'_> {
 }
 
 fn schedule(at: &str, name: &str, function: &str, source: &Value) -> Result<ScheduleSpec> {
-    let expression =
-        text_of(&source["ScheduleExpression"]).or_else(|| text_of(&source["Schedule"])).unwrap_or_default();
+    let expression = text_of(member(source, "ScheduleExpression"))
+        .or_else(|| text_of(member(source, "Schedule")))
+        .unwrap_or_default();
     let rate = expression.strip_prefix("rate(").and_then(|rest| rest.strip_suffix(')'));
     let (count, unit) =
         rate.and_then(|rate| rate.split_once(' ')).ok_or_else(|| content(at, "write `rate(n unit)`"))?;
@@ -281,7 +284,7 @@ fn schedule(at: &str, name: &str, function: &str, source: &Value) -> Result<Sche
 
 /// The package is the last folder of `CodeUri`.
 fn package_of(properties: &Value) -> Option<String> {
-    let uri = properties["CodeUri"].as_str()?;
+    let uri = member(properties, "CodeUri").as_str()?;
     uri.trim_end_matches('/').rsplit('/').next().map(Into::into)
 }
 
@@ -295,6 +298,11 @@ fn referenced(value: &Value) -> Option<String> {
         "!Sub" => text.rsplit_once("${")?.1.strip_suffix('}').map(Into::into),
         _ => None,
     }
+}
+
+/// A member of a mapping; null where there is none.
+fn member<'a>(value: &'a Value, name: &str) -> &'a Value {
+    value.get(name).unwrap_or(&Value::Null)
 }
 
 fn text_of(value: &Value) -> Option<String> {

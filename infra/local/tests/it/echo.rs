@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 use aws_lambda_events::sqs::SqsEvent;
 use axum::Router;
 use axum::body::Body;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use echo_local::dynamodb::DynamoDb;
 use echo_local::queue::Queues;
 use echo_local::spec::Stack;
@@ -16,6 +18,7 @@ use echo_shared::config::Issuer;
 use echo_shared::entropy::Entropy;
 use echo_shared::event::Queue;
 use echo_shared::queue::{Outbox, Publisher};
+use echo_shared::secret::Secret;
 use echo_shared::table::Table;
 use echo_shared::token::{KeySource, KeysUnavailable, SigningKey, Verifier};
 use http::{Request, StatusCode};
@@ -67,14 +70,14 @@ impl Echo {
 
         let seconds = Arc::new(AtomicI64::new(0));
         let moved = Arc::clone(&seconds);
-        let clock =
-            Clock::from_fn(move || Clock::system().now() + time::Duration::seconds(moved.load(SeqCst)));
+        let clock = Clock::from_fn(move || Clock::system().now() + time::Duration::seconds(moved.load(SeqCst)));
         let entropy = Entropy::system();
         let issuer = Issuer::parse(ISSUER).unwrap();
         let key = Arc::new(SigningKey::from_pkcs8("k", &SigningKey::generate().unwrap()).unwrap());
         let verifier = || Verifier::new(issuer.clone(), Keys(Arc::clone(&key)), clock.clone());
         let table = |name: &str| Table::new(dynamodb.client(), format!("echo-{name}"));
-        let publisher = Publisher::new(sqs, BTreeMap::from([(Queue::Audit, format!("{base_url}/echo-audit"))]));
+        let audit_url = format!("{base_url}/echo-audit");
+        let publisher = Publisher::new(sqs.clone(), BTreeMap::from([(Queue::Audit, audit_url.clone())]));
         let outbox = Outbox::new(table("outbox"), publisher.clone(), clock.clone());
 
         let ingest = ingest::App {
@@ -84,8 +87,12 @@ impl Echo {
             clock: clock.clone(),
             entropy: entropy.clone(),
         };
-        let query =
-            query::App { issuer: issuer.clone(), verifier: verifier(), log: table("audit_log"), entropy: entropy.clone() };
+        let query = query::App {
+            issuer: issuer.clone(),
+            verifier: verifier(),
+            log: table("audit_log"),
+            entropy: entropy.clone(),
+        };
         let policies = || authorize::PolicyStore::new(table("policy"), clock.clone());
         let authorize = authorize::App {
             issuer: issuer.clone(),
@@ -95,14 +102,25 @@ impl Echo {
             clock: clock.clone(),
             entropy: entropy.clone(),
         };
+        let config = login::Config {
+            issuer: issuer.clone(),
+            master_key: login::MasterKey::parse(&Secret::new(STANDARD.encode([7; 32]))).unwrap(),
+            login_table: "echo-login".into(),
+            outbox_table: "echo-outbox".into(),
+            queue_urls: BTreeMap::from([(Queue::Audit, audit_url)]),
+        };
+        let login = login::App::new(config, (dynamodb.client(), sqs), clock.clone(), entropy.clone());
+        let people = login::Store::new(table("login"), clock.clone(), entropy.clone());
+        login::admin::put_client(&people, demo_service()).await.unwrap();
         Self {
             routers: BTreeMap::from([
+                ("login", login::router(Arc::new(login))),
                 ("ingest", ingest::router(Arc::new(ingest))),
                 ("query", query::router(Arc::new(query))),
                 ("authorize", authorize::router(Arc::new(authorize))),
             ]),
             audit: audit_consume::App { log: table("audit_log"), clock: clock.clone() },
-            relay: relay::App { outbox: outbox.clone(), clock },
+            relay: relay::App { outbox: outbox.clone(), clock: clock.clone() },
             policies: policies(),
             stack,
             dynamodb,
@@ -164,7 +182,8 @@ impl Echo {
     }
 
     pub async fn get(&self, function: &str, path: &str, token: &str) -> (StatusCode, Value) {
-        let request = Request::get(path).header("authorization", format!("Bearer {token}")).body(Body::empty()).unwrap();
+        let request =
+            Request::get(path).header("authorization", format!("Bearer {token}")).body(Body::empty()).unwrap();
         let (status, _, body) = self.send(function, request).await;
         (status, body)
     }
@@ -205,5 +224,19 @@ pub fn demo_policies() -> authorize::Source {
     authorize::Source {
         schema: read("schema.cedarschema"),
         files: files.map(|name| (name.to_owned(), read(name))).into(),
+    }
+}
+
+fn demo_service() -> login::admin::NewClient {
+    login::admin::NewClient {
+        id: "demo-service".into(),
+        name: "Demo".into(),
+        org: "demo".into(),
+        secret: Some(Secret::new("demo-service-secret-for-local-use-only")),
+        redirect_uris: Vec::new(),
+        post_logout_redirect_uris: Vec::new(),
+        grants: vec!["client_credentials".into()],
+        scopes: vec!["authorize".into()],
+        resources: Vec::new(),
     }
 }

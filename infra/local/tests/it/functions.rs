@@ -182,7 +182,8 @@ async fn decisions_are_made_by_policy_and_recorded() {
     let service = echo.token(|_| {});
     let (admin, member) = (echo.person("a", "admin"), echo.person("m", "member"));
     let ask = async |caller: &str, token: Option<&str>, action: &str, properties: Value| {
-        let mut body = json!({"action": action, "resource": {"type": "Document", "id": "d1", "properties": properties}});
+        let mut body =
+            json!({"action": action, "resource": {"type": "Document", "id": "d1", "properties": properties}});
         if let Some(token) = token {
             body["token"] = token.into();
         }

@@ -2,13 +2,15 @@
 #![expect(
     clippy::unwrap_used,
     clippy::expect_used,
-    clippy::panic,
     clippy::indexing_slicing,
     reason = "a test that cannot go on says so by panicking"
 )]
 
+mod echo;
+mod functions;
 mod mapping;
 mod mysql;
 mod queue;
+mod samples;
 mod sqs;
 mod support;

@@ -129,22 +129,20 @@ async fn only_what_was_reported_comes_back() {
 
 #[tokio::test]
 async fn an_error_or_an_unusable_answer_brings_everything_back() {
-    let error = || Err(InvokeError::Function { kind: "Boom".into(), message: "no".into() });
+    let error = InvokeError::Function { kind: "Boom".into(), message: "no".into() };
     let unknown = r#"{"batchItemFailures": [{"itemIdentifier": "unknown"}]}"#;
-    let cases: [(fn() -> Answer, &str); 4] = [
-        (error, "function error Boom: no"),
-        (|| Err(InvokeError::Timeout), "timed out"),
-        (|| Err(InvokeError::Crashed("signal 9".into())), "signal 9"),
-        (|| Ok("nonsense".into()), "invalid JSON"),
+    let cases: [(Answer, &str); 5] = [
+        (Err(error), "function error Boom: no"),
+        (Err(InvokeError::Timeout), "timed out"),
+        (Err(InvokeError::Crashed("signal 9".into())), "signal 9"),
+        (Ok("nonsense".into()), "invalid JSON"),
+        (Ok(unknown.into()), "not in the batch"),
     ];
-    let unknown: (Box<dyn Fn() -> Answer + Send + Sync>, &str) = (Box::new(|| Ok(unknown.into())), "not in the batch");
-    let cases =
-        cases.map(|(answer, reason)| -> (Box<dyn Fn() -> Answer + Send + Sync>, &str) { (Box::new(answer), reason) });
-    for (answer, reason) in cases.into_iter().chain([unknown]) {
+    for (answer, reason) in cases {
         let pool = database().await;
         let queues = Queues::new(pool.clone(), vec![q(30)]);
         send(&queues, &["a", "b"]).await;
-        let mut mapping = Mapping::start(spec(), &queues, move |_| answer());
+        let mut mapping = Mapping::start(spec(), &queues, move |_| answer.clone());
         assert_eq!(mapping.call().await.len(), 2);
         mapping.stop().await;
         for (status, error) in states(&pool).await.into_values() {

@@ -18,7 +18,7 @@ fn read(name: &str) -> String {
     std::fs::read_to_string(folder().join(format!("{name}.json"))).unwrap()
 }
 
-/// The HTTP events and the status that each is answered with; login's are held by login's own tests of its pages.
+/// The HTTP events and the status that each is answered with.
 const HTTP: [(&str, u16); 11] = [
     ("authorize.read-document", 200),
     ("authorize.no-token", 401),
@@ -40,7 +40,7 @@ const LOGIN: [(&str, u16); 7] = [
     ("login.login-without-csrf", 403),
     ("login.token-client-credentials", 200),
     ("login.token-password-grant", 400),
-    ("login.token-json-body", 400),
+    ("login.token-json-body", 415),
 ];
 
 const OTHER: [&str; 4] =

@@ -242,7 +242,7 @@ async fn a_shutdown_ends_long_polls() {
 #[tokio::test]
 async fn boto3_finds_an_sqs() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let python = root.join("../../.echo/venv/bin/python");
+    let python = root.join("../../.echo/test/bin/python");
     assert!(python.exists(), "{} is missing: ./scripts/setup installs it, with boto3", python.display());
     let (_, _, base) = support::sqs(q_and_dead(1, 1)).await;
     let output = Command::new(python).arg(root.join("tests/boto3_queue.py")).arg(&base).output().await.unwrap();
