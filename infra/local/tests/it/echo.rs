@@ -11,7 +11,6 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use echo_local::dynamodb::DynamoDb;
 use echo_local::queue::Queues;
-use echo_local::spec::Stack;
 use echo_local::template::{self, Context};
 use echo_shared::clock::Clock;
 use echo_shared::config::Issuer;
@@ -42,10 +41,9 @@ impl KeySource for Keys {
 
 /// A stack without processes.
 pub struct Echo {
-    pub stack: Stack,
-    pub dynamodb: DynamoDb,
+    /// Serves as long as it is held.
+    _dynamodb: DynamoDb,
     pub queues: Queues,
-    pub publisher: Publisher,
     pub audit: audit_consume::App,
     pub relay: relay::App,
     pub outbox: Outbox,
@@ -122,10 +120,8 @@ impl Echo {
             audit: audit_consume::App { log: table("audit_log"), clock: clock.clone() },
             relay: relay::App { outbox: outbox.clone(), clock: clock.clone() },
             policies: policies(),
-            stack,
-            dynamodb,
+            _dynamodb: dynamodb,
             queues,
-            publisher,
             outbox,
             seconds,
             key,
