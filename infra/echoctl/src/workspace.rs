@@ -26,13 +26,23 @@ pub fn running(state: Option<&Path>) -> Option<Run> {
 }
 
 /// Builds the functions; cargo itself shows what it does.
+///
+/// Cargo unifies features over what it is asked to build, so each mode asks in the words of whoever builds next: the
+/// test script in release, `cargo run --bin` of `cargo lambda watch` else. Other words would build every SDK again.
 pub async fn build(root: &Path, release: bool) -> Result<(), Failure> {
+    if release {
+        return cargo(root, &["build", "--bins", "--release"]).await;
+    }
+    for function in std::fs::read_dir(root.join("functions"))? {
+        cargo(root, &["build", "--bin", &function?.file_name().to_string_lossy()]).await?;
+    }
+    Ok(())
+}
+
+async fn cargo(root: &Path, args: &[&str]) -> Result<(), Failure> {
     let cargo = find_program("cargo").ok_or("cargo is missing; install Rust from https://rustup.rs and try again")?;
     let mut command = Command::new(cargo);
-    command.args(["build", "--bins"]).current_dir(root).stdin(Stdio::null()).kill_on_drop(true);
-    if release {
-        command.arg("--release");
-    }
+    command.args(args).current_dir(root).stdin(Stdio::null()).kill_on_drop(true);
     if command.status().await?.success() { Ok(()) } else { Err("the functions do not build; see above".into()) }
 }
 

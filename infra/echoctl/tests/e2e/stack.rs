@@ -39,9 +39,7 @@ fn root() -> PathBuf {
 impl Stack {
     /// Starts a stack and waits until it says that it is ready.
     pub async fn start(state: &Path, port: u16) -> Self {
-        let program = root().join("target/release/echoctl");
-        assert!(program.exists(), "build the release binaries first: cargo build --workspace --bins --release");
-        let mut child = Command::new(program)
+        let mut child = Command::new(env!("CARGO_BIN_EXE_echoctl"))
             .args(["up", "--release", "--port", &port.to_string(), "--state"])
             .arg(state)
             .current_dir(root())

@@ -288,7 +288,7 @@ impl Inner {
         let mut env = self.options.environment.clone();
         env.extend(spec.environment.clone());
         env.extend([
-            ("AWS_LAMBDA_RUNTIME_API".into(), format!("{}/{}/{instance}", self.base, spec.name)),
+            ("AWS_LAMBDA_RUNTIME_API".into(), format!("http://{}/{}/{instance}", self.base, spec.name)),
             ("AWS_LAMBDA_FUNCTION_NAME".into(), spec.name.clone()),
             ("AWS_LAMBDA_FUNCTION_VERSION".into(), "$LATEST".into()),
             ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE".into(), spec.memory.to_string()),
