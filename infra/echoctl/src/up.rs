@@ -35,11 +35,14 @@ pub struct Up {
     mysql_url: Option<String>,
 }
 
+/// The embedded DynamoDB reports every condition that does not hold, which is daily business.
+const QUIET: &str = "warn,dynoxide=error";
+
 impl Up {
     /// Starts the stack, waits for the end, stops it.
     pub async fn run(self) -> Result<(), Failure> {
         telemetry::init(&Env::from_fn(|key| {
-            Env::process().optional(key).or_else(|| (key == "RUST_LOG").then(|| "warn".to_owned()))
+            Env::process().optional(key).or_else(|| (key == "RUST_LOG").then(|| QUIET.to_owned()))
         }));
         let mut stop = Stop::listen()?;
         let begun = Instant::now();

@@ -13,6 +13,7 @@ async fn every_act_is_in_the_audit_log_exactly_once() {
     let directory = StateDir::new("scenario");
     let stack = Stack::start(&directory.0, 0).await;
     sign_in_and_ask(&stack).await;
+    the_gateway_answers_hostile_requests_itself(&stack).await;
     let stack = kill_the_runner(stack, &directory).await;
     kill_login_before_it_publishes(&stack).await;
     kill_audit_consume_in_the_middle_of_a_batch(&stack).await;
@@ -52,6 +53,23 @@ async fn sign_in_and_ask(stack: &Stack) {
     }
     let bobs = stack.http.get(format!("{}/audit/v1/events", stack.url)).bearer_auth(&bob.access_token);
     assert_eq!(bobs.send().await.unwrap().status(), 403, "a member may not read the log");
+}
+
+async fn the_gateway_answers_hostile_requests_itself(stack: &Stack) {
+    let http = &stack.http;
+    let url = |path: &str| format!("{}{path}", stack.url);
+    for (request, expected) in [
+        (http.get(url("/nothing")), 404),
+        (http.delete(url("/authorize")), 405),
+        (http.get(url("/authorize")), 405),
+        (http.post(url("/events")).body(vec![b' '; 11 * 1024 * 1024]), 413),
+        (http.get(url("/login")).header("x-long", "x".repeat(11_000)), 431),
+    ] {
+        let response = request.send().await.unwrap();
+        assert_eq!(response.status(), expected, "{}", response.url());
+        assert!(response.headers().contains_key("x-request-id"));
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+    }
 }
 
 async fn kill_the_runner(stack: Stack, directory: &StateDir) -> Stack {
@@ -103,8 +121,8 @@ async fn kill_login_before_it_publishes(stack: &Stack) {
 }
 
 async fn kill_audit_consume_in_the_middle_of_a_batch(stack: &Stack) {
-    let service = stack.service_token().await;
     for attempt in 0..10 {
+        let service = stack.service_token().await;
         let ids: Vec<String> = (0..100).map(|n| format!("consume-{attempt}-{n}")).collect();
         let start = settled(stack).await;
         let workers = stack.pids("audit-consume");
