@@ -13,6 +13,7 @@ pub mod event;
 pub mod http;
 pub mod queue;
 pub mod secret;
+pub mod start;
 pub mod table;
 pub mod telemetry;
 pub mod token;

@@ -4,22 +4,15 @@ use std::process::ExitCode;
 
 use audit_consume::{App, Config};
 use aws_lambda_events::sqs::SqsEvent;
+use echo_shared::aws;
 use echo_shared::clock::Clock;
-use echo_shared::config::Env;
+use echo_shared::start::configure;
 use echo_shared::table::Table;
-use echo_shared::{aws, telemetry};
 use lambda_runtime::{LambdaEvent, service_fn};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    telemetry::init(&Env::process());
-    let config = match Env::process().read(Config::read) {
-        Ok(config) => config,
-        Err(error) => {
-            tracing::error!(%error, "cannot start");
-            return ExitCode::FAILURE;
-        }
-    };
+    let Some(config) = configure(|env| env.read(Config::read)) else { return ExitCode::FAILURE };
     let dynamodb = aws_sdk_dynamodb::Client::new(&aws::sdk_config().await);
     let app = App { log: Table::new(dynamodb, config.table), clock: Clock::system() };
     let serve = service_fn(async |event: LambdaEvent<SqsEvent>| {

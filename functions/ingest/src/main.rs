@@ -3,24 +3,17 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use echo_shared::aws;
 use echo_shared::clock::Clock;
-use echo_shared::config::Env;
 use echo_shared::entropy::Entropy;
 use echo_shared::queue::Publisher;
+use echo_shared::start::configure;
 use echo_shared::token::{Jwks, Verifier};
-use echo_shared::{aws, telemetry};
 use ingest::{App, Config};
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    telemetry::init(&Env::process());
-    let config = match Env::process().read(Config::read) {
-        Ok(config) => config,
-        Err(error) => {
-            tracing::error!(%error, "cannot start");
-            return ExitCode::FAILURE;
-        }
-    };
+    let Some(config) = configure(|env| env.read(Config::read)) else { return ExitCode::FAILURE };
     let sqs = aws_sdk_sqs::Client::new(&aws::sdk_config().await);
     let (clock, entropy) = (Clock::system(), Entropy::system());
     let keys = Jwks::new(config.issuer.join("/oauth2/jwks"), clock.clone());

@@ -2,25 +2,18 @@
 
 use std::process::ExitCode;
 
+use echo_shared::aws;
 use echo_shared::clock::Clock;
-use echo_shared::config::Env;
 use echo_shared::queue::{Outbox, Publisher};
+use echo_shared::start::configure;
 use echo_shared::table::Table;
-use echo_shared::{aws, telemetry};
 use lambda_runtime::{LambdaEvent, service_fn};
 use relay::{App, Config};
 use serde_json::Value;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    telemetry::init(&Env::process());
-    let config = match Env::process().read(Config::read) {
-        Ok(config) => config,
-        Err(error) => {
-            tracing::error!(%error, "cannot start");
-            return ExitCode::FAILURE;
-        }
-    };
+    let Some(config) = configure(|env| env.read(Config::read)) else { return ExitCode::FAILURE };
     let sdk = aws::sdk_config().await;
     let clock = Clock::system();
     let table = Table::new(aws_sdk_dynamodb::Client::new(&sdk), config.outbox_table);

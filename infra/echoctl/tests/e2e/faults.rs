@@ -43,6 +43,14 @@ pub async fn audit_items(stack: &Stack) -> usize {
 async fn scan(stack: &Stack, table: &str) -> usize {
     let run = stack.run();
     let client = echo_local::dynamodb::client(run["dynamodb_endpoint"].as_str().unwrap());
-    let scanned = client.scan().table_name(table).consistent_read(true).send().await.unwrap();
-    scanned.items().len()
+    let (mut items, mut start) = (0, None);
+    loop {
+        let scan = client.scan().table_name(table).consistent_read(true).set_exclusive_start_key(start);
+        let page = scan.send().await.unwrap();
+        items += page.items().len();
+        match page.last_evaluated_key {
+            Some(next) => start = Some(next),
+            None => return items,
+        }
+    }
 }
