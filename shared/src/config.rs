@@ -27,6 +27,22 @@ pub struct ConfigError {
 }
 
 impl ConfigError {
+    /// Both parts, or everything that is wrong with either.
+    ///
+    /// # Errors
+    /// When either part is one.
+    pub fn join<A, B>(first: Result<A, Self>, second: Result<B, Self>) -> Result<(A, B), Self> {
+        match (first, second) {
+            (Ok(first), Ok(second)) => Ok((first, second)),
+            (Err(mut error), Err(more)) => {
+                error.missing.extend(more.missing);
+                error.invalid.extend(more.invalid);
+                Err(error)
+            }
+            (Err(error), Ok(_)) | (Ok(_), Err(error)) => Err(error),
+        }
+    }
+
     fn describe(&self) -> String {
         let mut parts = Vec::new();
         if !self.missing.is_empty() {
@@ -82,6 +98,12 @@ impl<'a> Env<'a> {
     /// A secret that must be there.
     pub fn secret(&mut self, key: &'static str) -> Secret {
         Secret::new(self.text(key))
+    }
+
+    /// The content of the file that an optional setting names.
+    pub fn file(&mut self, key: &'static str) -> Option<Vec<u8>> {
+        let path = self.optional(key)?;
+        std::fs::read(&path).inspect_err(|error| self.invalid.push(format!("{key} ({path}: {error})"))).ok()
     }
 
     /// The issuer, under `ECHO_ISSUER`.

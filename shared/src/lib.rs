@@ -2,6 +2,7 @@
 //!
 //! Way in: [`event`] is the envelope everything travels in, [`queue`] publishes and settles it, [`table`] is the thin
 //! layer over DynamoDB, [`token`] signs and verifies, [`http`] is the common front door, [`audit`] the stored entry.
+//! [`metric`] counts.
 //! Time and randomness are parameters ([`clock`], [`entropy`]); configuration is read once ([`config`]).
 
 pub mod audit;
@@ -11,6 +12,7 @@ pub mod config;
 pub mod entropy;
 pub mod event;
 pub mod http;
+pub mod metric;
 pub mod queue;
 pub mod secret;
 pub mod start;

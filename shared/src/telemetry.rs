@@ -1,6 +1,9 @@
 //! Logs and trace context.
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
 
 use crate::config::Env;
 use crate::entropy::Entropy;
@@ -10,13 +13,14 @@ use crate::entropy::Entropy;
 pub fn init(env: &Env<'_>) {
     let level =
         env.optional("AWS_LAMBDA_LOG_LEVEL").or_else(|| env.optional("RUST_LOG")).unwrap_or_else(|| "info".into());
-    let builder = tracing_subscriber::fmt().with_env_filter(EnvFilter::new(level)).with_target(false);
-    // A second call (tests) keeps the first subscriber.
-    let started = match env.optional("AWS_LAMBDA_LOG_FORMAT").as_deref() {
-        Some("JSON") => builder.json().flatten_event(true).with_current_span(true).with_span_list(false).try_init(),
-        _ => builder.with_ansi(false).try_init(),
+    let filter = level.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
+    let lines = tracing_subscriber::fmt::layer().with_target(false);
+    let lines = match env.optional("AWS_LAMBDA_LOG_FORMAT").as_deref() {
+        Some("JSON") => lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed(),
+        _ => lines.with_ansi(false).boxed(),
     };
-    if started.is_err() {
+    // A second call (tests) keeps the first subscriber.
+    if tracing_subscriber::registry().with(lines.with_filter(filter)).try_init().is_err() {
         tracing::debug!("logging was started before");
     }
 }

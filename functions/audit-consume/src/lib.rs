@@ -4,6 +4,8 @@
 //! existing key. So the same (org, source, id), however often and under whatever message id it arrives, is one entry,
 //! and the function needs no right but `dynamodb:PartiQLInsert`.
 
+use std::sync::Arc;
+
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use aws_sdk_dynamodb::operation::execute_transaction::ExecuteTransactionError;
 use aws_sdk_dynamodb::types::{AttributeValue, ParameterizedStatement};
@@ -11,19 +13,23 @@ use echo_shared::audit::{Entry, entries_partition, markers_partition};
 use echo_shared::clock::Clock;
 use echo_shared::config::Env;
 use echo_shared::event::Envelope;
+use echo_shared::metric::{Metric, Metrics};
 use echo_shared::queue::{SettleError, settle};
 use echo_shared::table::{Table, TableError, unavailable};
+use tokio::sync::Mutex;
 
 /// What the environment has to say.
 pub struct Config {
     /// The audit log.
     pub table: String,
+    /// Whose metrics these are.
+    pub stack: String,
 }
 
 impl Config {
-    /// Reads `AUDIT_LOG_TABLE`.
+    /// Reads `AUDIT_LOG_TABLE` and `ECHO_STACK`.
     pub fn read(env: &mut Env<'_>) -> Self {
-        Self { table: env.text("AUDIT_LOG_TABLE") }
+        Self { table: env.text("AUDIT_LOG_TABLE"), stack: Metrics::stack(env) }
     }
 }
 
@@ -34,6 +40,8 @@ pub struct App {
     pub log: Table,
     /// The time of receipt.
     pub clock: Clock,
+    /// How late entries are, and what fails.
+    pub metrics: Metrics,
 }
 
 /// Why an event was not appended.
@@ -52,11 +60,30 @@ pub enum AppendError {
 /// # Errors
 /// When the batch cannot be answered record by record.
 pub async fn handle(app: &App, event: SqsEvent) -> Result<SqsBatchResponse, SettleError> {
-    settle(event, |envelope| {
-        let app = app.clone();
-        async move { app.append(envelope).await }
+    let delays = Arc::new(Mutex::new(Vec::new()));
+    let response = settle(event, |envelope| {
+        let (app, delays) = (app.clone(), Arc::clone(&delays));
+        let happened = is_own(&envelope).then_some(envelope.time);
+        async move {
+            app.append(envelope).await?;
+            if let Some(happened) = happened {
+                let delay = (app.clock.now() - happened).whole_milliseconds();
+                delays.lock().await.push(u64::try_from(delay).unwrap_or_default());
+            }
+            Ok::<(), AppendError>(())
+        }
     })
-    .await
+    .await?;
+    app.metrics.put(Metric::AuditDelay, &delays.lock().await);
+    if !response.batch_item_failures.is_empty() {
+        app.metrics.put(Metric::BatchFailures, &[response.batch_item_failures.len() as u64]);
+    }
+    Ok(response)
+}
+
+/// Whether Echo itself made the event; the time of a client's event is the client's word.
+fn is_own(envelope: &Envelope) -> bool {
+    !envelope.source.starts_with("/clients/")
 }
 
 impl App {

@@ -20,6 +20,7 @@ use echo_shared::entropy::Entropy;
 use echo_shared::event::audit::{self, Actor, Outcome, Record, Resource};
 use echo_shared::event::{Envelope, Queue};
 use echo_shared::http::{Door, Problem, RequestInfo, TokenProblem, bearer, content_type, read_body};
+use echo_shared::metric::{Metric, Metrics};
 use echo_shared::queue::Publisher;
 use echo_shared::token::{AccessClaims, KeySource, TokenError, Verifier};
 use http::{HeaderMap, StatusCode};
@@ -40,12 +41,19 @@ pub struct Config {
     pub policy_table: String,
     /// Where decisions are reported.
     pub queue_urls: BTreeMap<Queue, String>,
+    /// Whose metrics these are.
+    pub stack: String,
 }
 
 impl Config {
-    /// Reads `ECHO_ISSUER`, `POLICY_TABLE` and `AUDIT_QUEUE_URL`.
+    /// Reads `ECHO_ISSUER`, `POLICY_TABLE`, `AUDIT_QUEUE_URL` and `ECHO_STACK`.
     pub fn read(env: &mut Env<'_>) -> Self {
-        Self { issuer: env.issuer(), policy_table: env.text("POLICY_TABLE"), queue_urls: Publisher::queue_urls(env) }
+        Self {
+            issuer: env.issuer(),
+            policy_table: env.text("POLICY_TABLE"),
+            queue_urls: Publisher::queue_urls(env),
+            stack: Metrics::stack(env),
+        }
     }
 }
 
@@ -59,6 +67,8 @@ pub struct App<K> {
     pub policies: PolicyStore,
     /// Where decisions are reported.
     pub publisher: Publisher,
+    /// How many there are.
+    pub metrics: Metrics,
     /// The time of events.
     pub clock: Clock,
     /// Ids.
@@ -102,6 +112,7 @@ impl<K: KeySource> App<K> {
             .publish(std::slice::from_ref(&event))
             .await
             .map_err(|error| Problem::unavailable(&error).with("reason", "audit_unavailable".into()))?;
+        self.metrics.count(if decision.allowed() { Metric::DecisionsAllowed } else { Metric::DecisionsDenied });
         Ok(Json(json!({
             "decision": if decision.allowed() { "ALLOW" } else { "DENY" },
             "reason": decision.reason.code(),

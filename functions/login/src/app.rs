@@ -5,6 +5,7 @@ use echo_shared::clock::Clock;
 use echo_shared::config::Issuer;
 use echo_shared::entropy::Entropy;
 use echo_shared::event::Envelope;
+use echo_shared::metric::Metrics;
 use echo_shared::queue::{Outbox, Publisher};
 use echo_shared::table::{Table, TableError};
 use echo_shared::token::Verifier;
@@ -19,6 +20,7 @@ pub struct App {
     pub(crate) store: Store,
     pub(crate) outbox: Outbox,
     pub(crate) publisher: Publisher,
+    pub(crate) metrics: Metrics,
     pub(crate) keys: Keys,
     pub(crate) verifier: Verifier<Keys>,
     pub(crate) clock: Clock,
@@ -38,7 +40,8 @@ impl App {
         let outbox = Outbox::new(Table::new(dynamodb, config.outbox_table), publisher.clone(), clock.clone());
         let keys = Keys::new(store.clone(), config.master_key);
         let verifier = Verifier::new(config.issuer.clone(), keys.clone(), clock.clone());
-        Self { issuer: config.issuer, store, outbox, publisher, keys, verifier, clock, entropy }
+        let metrics = Metrics::new(config.stack, clock.clone());
+        Self { issuer: config.issuer, store, outbox, publisher, metrics, keys, verifier, clock, entropy }
     }
 
     /// Makes a change of state together with its events, then publishes them.

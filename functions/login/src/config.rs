@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use echo_shared::config::{ConfigError, Env, Issuer};
 use echo_shared::event::Queue;
+use echo_shared::metric::Metrics;
 use echo_shared::queue::Publisher;
 
 use crate::seal::MasterKey;
@@ -20,22 +21,25 @@ pub struct Config {
     pub outbox_table: String,
     /// Where events go.
     pub queue_urls: BTreeMap<Queue, String>,
+    /// Whose metrics these are.
+    pub stack: String,
 }
 
 impl Config {
-    /// Reads `ECHO_ISSUER`, `ECHO_MASTER_KEY` (base64 of 32 bytes), `LOGIN_TABLE`, `OUTBOX_TABLE` and
-    /// `AUDIT_QUEUE_URL`.
+    /// Reads `ECHO_ISSUER`, `ECHO_MASTER_KEY` (base64 of 32 bytes), `LOGIN_TABLE`, `OUTBOX_TABLE`,
+    /// `AUDIT_QUEUE_URL` and `ECHO_STACK`.
     ///
     /// # Errors
     /// Names every setting that is missing or wrong.
     pub fn from_env(env: Env<'_>) -> Result<Self, ConfigError> {
-        let (issuer, secret, tables, queue_urls) = env.read(|env| {
+        let (issuer, secret, tables, queue_urls, stack) = env.read(|env| {
             let tables = (env.text("LOGIN_TABLE"), env.text("OUTBOX_TABLE"));
-            (env.issuer(), env.secret("ECHO_MASTER_KEY"), tables, Publisher::queue_urls(env))
+            let (secret, queue_urls) = (env.secret("ECHO_MASTER_KEY"), Publisher::queue_urls(env));
+            (env.issuer(), secret, tables, queue_urls, Metrics::stack(env))
         })?;
         let wrong = |error| ConfigError { missing: Vec::new(), invalid: vec![format!("ECHO_MASTER_KEY ({error})")] };
         let master_key = MasterKey::parse(&secret).map_err(wrong)?;
-        Ok(Self { issuer, master_key, login_table: tables.0, outbox_table: tables.1, queue_urls })
+        Ok(Self { issuer, master_key, login_table: tables.0, outbox_table: tables.1, queue_urls, stack })
     }
 }
 

@@ -2,8 +2,8 @@
 
 use std::process::ExitCode;
 
-use echo_shared::aws;
 use echo_shared::clock::Clock;
+use echo_shared::metric::Metrics;
 use echo_shared::queue::{Outbox, Publisher};
 use echo_shared::start::configure;
 use echo_shared::table::Table;
@@ -11,14 +11,14 @@ use lambda_runtime::{LambdaEvent, service_fn};
 use relay::{App, Config};
 use serde_json::Value;
 
-#[tokio::main]
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let Some(config) = configure(|env| env.read(Config::read)) else { return ExitCode::FAILURE };
-    let sdk = aws::sdk_config().await;
+    let Some((config, aws)) = configure(|env| env.read(Config::read)) else { return ExitCode::FAILURE };
     let clock = Clock::system();
-    let table = Table::new(aws_sdk_dynamodb::Client::new(&sdk), config.outbox_table);
-    let publisher = Publisher::new(aws_sdk_sqs::Client::new(&sdk), config.queue_urls);
-    let app = App { outbox: Outbox::new(table, publisher, clock.clone()), clock };
+    let table = Table::new(aws.dynamodb(), config.outbox_table);
+    let publisher = Publisher::new(aws.sqs(), config.queue_urls);
+    let metrics = Metrics::new(config.stack, clock.clone());
+    let app = App { outbox: Outbox::new(table, publisher, clock.clone()), clock, metrics };
     let serve =
         service_fn(async |_: LambdaEvent<Value>| relay::handle(&app).await.map_err(lambda_runtime::Error::from));
     match lambda_runtime::run(serve).await {

@@ -1,7 +1,7 @@
 //! `echoctl login`: authorization code with PKCE, as a native app does it (RFC 8252).
 
 mod browser;
-mod form;
+pub mod form;
 
 use clap::Args;
 use echo_shared::entropy::Entropy;
@@ -119,7 +119,7 @@ impl Attempt {
 }
 
 /// From a person without echo, from a pipe as its first line.
-fn password() -> Result<Secret, Failure> {
+pub fn password() -> Result<Secret, Failure> {
     use std::io::IsTerminal;
     if std::io::stdin().is_terminal() {
         return Ok(Secret::new(rpassword::prompt_password("Password: ")?));

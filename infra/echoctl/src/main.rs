@@ -2,6 +2,8 @@
 
 mod api;
 mod audit;
+mod bench;
+mod bootstrap;
 mod login;
 mod seed;
 mod show;
@@ -25,10 +27,14 @@ struct Cli {
 enum Command {
     /// Start the whole stack here: gateway, functions, queues, tables. Ctrl-C stops it
     Up(up::Up),
+    /// Make a deployed stack's first organisation, admin and client
+    Bootstrap(bootstrap::Bootstrap),
     /// Sign in and print an access token
     Login(login::Login),
     /// Get a client's own access token (client credentials)
     Token(token::Token),
+    /// Measure the functions' release binaries: starts, speed, size and cost
+    Bench(bench::Bench),
     /// Read the audit log
     #[command(subcommand)]
     Audit(audit::Audit),
@@ -41,8 +47,10 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 async fn main() -> ExitCode {
     let done = match Cli::parse().command {
         Command::Up(up) => up.run().await,
+        Command::Bootstrap(bootstrap) => bootstrap.run().await,
         Command::Login(login) => login.run().await,
         Command::Token(token) => token.run().await,
+        Command::Bench(bench) => bench.run().await,
         Command::Audit(audit) => audit.run().await,
     };
     match done {

@@ -1,9 +1,10 @@
-//! The demo organisation: made by `up`, and only there.
+//! The demo organisation: made by `up` and `bench`, and only there.
 
 use std::path::Path;
 
 use authorize::{PolicyStore, Source};
-use echo_local::stack::{Running, STACK_NAME};
+use echo_local::dynamodb::DynamoDb;
+use echo_local::stack::STACK_NAME;
 use echo_shared::clock::Clock;
 use echo_shared::entropy::Entropy;
 use echo_shared::secret::Secret;
@@ -28,9 +29,9 @@ pub const SERVICE_SECRET: &str = "demo-service-secret-for-local-use-only";
 /// The demo organisation's id.
 const ORG: &str = "demo";
 
-/// Makes what is not there yet.
-pub async fn demo(running: &Running, root: &Path) -> Result<(), Failure> {
-    let table = |name: &str| Table::new(running.dynamodb().client(), format!("{STACK_NAME}-{name}"));
+/// Makes what is not there yet, for the stack at `url`.
+pub async fn demo(dynamodb: &DynamoDb, url: &str, root: &Path) -> Result<(), Failure> {
+    let table = |name: &str| Table::new(dynamodb.client(), format!("{STACK_NAME}-{name}"));
     let policies = read_policies(&root.join("infra/policies").join(ORG))?;
     PolicyStore::new(table("policy"), Clock::system()).publish(ORG, &policies).await?;
 
@@ -46,7 +47,7 @@ pub async fn demo(running: &Running, root: &Path) -> Result<(), Failure> {
         };
         put_user(&store, user).await?;
     }
-    for client in [spa(&running.run().url), service()] {
+    for client in [spa(url), service()] {
         put_client(&store, client).await?;
     }
     Ok(())

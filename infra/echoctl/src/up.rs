@@ -86,7 +86,7 @@ impl Up {
         let options = Options { root: root.to_path_buf(), port: self.port, mode, mysql_url };
         let running = stack::start(state, options, say).await?;
         say("seeding the demo organisation");
-        seed::demo(&running, root).await?;
+        seed::demo(running.dynamodb(), &running.run().url, root).await?;
         Ok(running)
     }
 }
@@ -96,10 +96,11 @@ fn say(what: &str) {
 }
 
 /// Ctrl-C, SIGTERM, or the terminal gone.
-struct Stop(tokio::sync::mpsc::Receiver<()>);
+pub struct Stop(tokio::sync::mpsc::Receiver<()>);
 
 impl Stop {
-    fn listen() -> Result<Self, Failure> {
+    /// Listens from now on.
+    pub fn listen() -> Result<Self, Failure> {
         let (sender, receiver) = tokio::sync::mpsc::channel(1);
         for kind in [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()] {
             let mut signals = signal(kind)?;
@@ -113,7 +114,8 @@ impl Stop {
         Ok(Self(receiver))
     }
 
-    async fn wait(&mut self) {
+    /// Waits for the first of them.
+    pub async fn wait(&mut self) {
         let _ = self.0.recv().await;
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! <https://docs.aws.amazon.com/apigateway/latest/developerguide/http-api-develop-integrations-lambda.html>
 
-mod payload;
+pub mod payload;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;

@@ -118,14 +118,7 @@ pub async fn start(state: State, options: Options, progress: impl Fn(&str)) -> R
     let issuer = Issuer::parse(&url).map_err(StackError::Issuer)?;
     let back = TcpListener::bind(("127.0.0.1", 0)).await?;
     let sqs_endpoint = format!("http://{}", back.local_addr()?);
-    let context = Context {
-        stack_name: STACK_NAME.into(),
-        parameters: BTreeMap::from([
-            ("Issuer".into(), issuer.as_str().into()),
-            ("MasterKey".into(), state.master_key(&entropy)?.expose().into()),
-        ]),
-        queue_base_url: format!("{sqs_endpoint}/{ACCOUNT}"),
-    };
+    let context = context(&state, &issuer, &sqs_endpoint, &entropy)?;
     let stack = template::read(&options.root.join("template.yaml"), &context)?;
     let runtime_directory = make_runtime_directory(&entropy)?;
 
@@ -234,6 +227,21 @@ impl Running {
     }
 }
 
+/// What the template cannot know: names, issuer, master key, and where queues are.
+///
+/// # Errors
+/// When there is no master key and none can be kept.
+pub fn context(state: &State, issuer: &Issuer, sqs_endpoint: &str, entropy: &Entropy) -> Result<Context, StateError> {
+    Ok(Context {
+        stack_name: STACK_NAME.into(),
+        parameters: BTreeMap::from([
+            ("Issuer".into(), issuer.as_str().into()),
+            ("MasterKey.Value".into(), state.master_key(entropy)?.expose().into()),
+        ]),
+        queue_base_url: format!("{sqs_endpoint}/{ACCOUNT}"),
+    })
+}
+
 async fn listen(port: u16) -> Result<TcpListener, StackError> {
     match TcpListener::bind(("127.0.0.1", port)).await {
         Ok(listener) => Ok(listener),
@@ -312,7 +320,8 @@ async fn keep_book(state: Arc<State>, run: Run, mut running: watch::Receiver<Vec
     }
 }
 
-fn aws_environment(dynamodb: &str, sqs: &str) -> BTreeMap<String, String> {
+/// Region, endpoints and made-up credentials, as every AWS SDK reads them.
+pub fn aws_environment(dynamodb: &str, sqs: &str) -> BTreeMap<String, String> {
     let variables = [
         ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb),
         ("AWS_ENDPOINT_URL_SQS", sqs),

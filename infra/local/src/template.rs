@@ -3,6 +3,7 @@
 //! Understands what Echo's template uses of SAM and CloudFormation, and says so when it meets something else.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::path::Path;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ pub const ACCOUNT: &str = "000000000000";
 pub struct Context {
     /// `AWS::StackName`: the prefix of tables and queues.
     pub stack_name: String,
-    /// Parameters; those not named keep their defaults.
+    /// Parameters (`Issuer`), those not named keep their defaults; and attributes (`MasterKey.Value`).
     pub parameters: BTreeMap<String, String>,
     /// Queue URLs are this, a slash and the queue's name.
     pub queue_base_url: String,
@@ -92,9 +93,11 @@ impl Template<'_> {
     fn function(&self, name: &str, properties: &Value, stack: &mut Stack) -> Result<()> {
         let package = package_of(properties).ok_or_else(|| missing(name, "CodeUri"))?;
         let mut environment = BTreeMap::new();
-        for (key, value) in member(member(properties, "Environment"), "Variables").as_mapping().into_iter().flatten() {
-            let key = key.as_str().ok_or_else(|| missing(name, "Environment"))?;
-            environment.insert(key.to_owned(), self.resolve(value)?);
+        for from in [member(member(self.root, "Globals"), "Function"), properties] {
+            for (key, value) in member(member(from, "Environment"), "Variables").as_mapping().into_iter().flatten() {
+                let key = key.as_str().ok_or_else(|| missing(name, "Environment"))?;
+                environment.insert(key.to_owned(), self.resolve(value)?);
+            }
         }
         for (event, body) in member(properties, "Events").as_mapping().into_iter().flatten() {
             let event = event.as_str().unwrap_or_default();
@@ -112,7 +115,18 @@ impl Template<'_> {
             memory: number(member(properties, "MemorySize")).and_then(|memory| memory.try_into().ok()).unwrap_or(128),
             environment,
         };
-        stack.functions.insert(package, function);
+        // A binary that is deployed twice runs once here.
+        match stack.functions.entry(package) {
+            Entry::Vacant(free) => {
+                free.insert(function);
+            }
+            Entry::Occupied(mut same) if same.get().environment == function.environment => {
+                let same = same.get_mut();
+                same.timeout = same.timeout.max(function.timeout);
+                same.memory = same.memory.max(function.memory);
+            }
+            Entry::Occupied(_) => return Err(content(name, "shares its binary, but not its environment")),
+        }
         Ok(())
     }
 
@@ -204,12 +218,13 @@ impl Template<'_> {
             return Ok(text);
         }
         let Value::Tagged(tagged) = value else {
-            return Err(content("value", "neither a scalar nor `!Ref`, `!Sub`, `!If`"));
+            return Err(content("value", "neither a scalar nor `!Ref`, `!Sub`, `!GetAtt`, `!If`"));
         };
         let TaggedValue { tag, value } = tagged.as_ref();
         match tag.to_string().as_str() {
             "!Ref" => self.reference(value.as_str().unwrap_or_default()),
             "!Sub" => self.substitute(value.as_str().unwrap_or_default()),
+            "!GetAtt" => self.attribute(value.as_str().unwrap_or_default()),
             "!If" => match value.as_sequence().map(Vec::as_slice) {
                 Some([condition, yes, no]) => {
                     let holds =
@@ -240,6 +255,11 @@ impl Template<'_> {
             Some("AWS::DynamoDB::Table") => self.table_name(name),
             _ => Err(content(name, "cannot be referenced locally")),
         }
+    }
+
+    fn attribute(&self, name: &str) -> Result<String> {
+        let given = self.context.parameters.get(name);
+        given.cloned().ok_or_else(|| content(name, "is an attribute that is not known locally"))
     }
 
     fn substitute(&self, text: &str) -> Result<String> {
@@ -288,13 +308,12 @@ fn package_of(properties: &Value) -> Option<String> {
     uri.trim_end_matches('/').rsplit('/').next().map(Into::into)
 }
 
-/// The logical id inside `!Ref X`, `!GetAtt X.Arn` or the last `${X}` of a `!Sub`.
+/// The logical id inside `!Ref X`, `!Ref X.Alias`, `!GetAtt X.Arn` or the last `${X}` of a `!Sub`.
 fn referenced(value: &Value) -> Option<String> {
     let Value::Tagged(tagged) = value else { return None };
     let text = tagged.value.as_str()?;
     match tagged.tag.to_string().as_str() {
-        "!Ref" => Some(text.into()),
-        "!GetAtt" => text.split('.').next().map(Into::into),
+        "!Ref" | "!GetAtt" => text.split('.').next().map(Into::into),
         "!Sub" => text.rsplit_once("${")?.1.strip_suffix('}').map(Into::into),
         _ => None,
     }
@@ -347,7 +366,7 @@ mod tests {
             stack_name: "echo".into(),
             parameters: BTreeMap::from([
                 ("Issuer".into(), "http://localhost:9000".into()),
-                ("MasterKey".into(), "k".into()),
+                ("MasterKey.Value".into(), "k".into()),
             ]),
             queue_base_url: "http://127.0.0.1:1/000000000000".into(),
         }
@@ -406,9 +425,23 @@ mod tests {
     }
 
     #[test]
+    fn a_binary_that_is_deployed_twice_runs_once() {
+        let function = |name: &str, timeout: u32, value: &str| {
+            format!(
+                "  {name}:\n    Type: AWS::Serverless::Function\n    Properties:\n      CodeUri: functions/a\n      \
+                 Timeout: {timeout}\n      Environment: {{Variables: {{KEY: {value}}}}}\n"
+            )
+        };
+        let template = |second: &str| format!("Resources:\n{}{}", function("A", 5, "x"), function("B", 9, second));
+        let stack = parse(&template("x"), &context()).unwrap();
+        assert_eq!(stack.functions["a"].timeout, Duration::from_secs(9));
+        assert!(parse(&template("y"), &context()).unwrap_err().to_string().contains("B shares its binary"));
+    }
+
+    #[test]
     fn what_is_not_understood_is_named() {
         let queue = "Resources:\n  Q:\n    Type: AWS::SQS::Queue\n    Properties: {QueueName: !GetAtt A.B}\n";
-        assert!(parse(queue, &context()).unwrap_err().to_string().contains("!GetAtt"));
+        assert!(parse(queue, &context()).unwrap_err().to_string().contains("A.B"));
         let fifo = "Resources:\n  Q:\n    Type: AWS::SQS::Queue\n    Properties: {FifoQueue: true}\n";
         assert!(parse(fifo, &context()).unwrap_err().to_string().contains("FIFO"));
     }

@@ -8,10 +8,12 @@ use std::time::Duration;
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::Publisher;
 use crate::clock::{Clock, sortable};
 use crate::event::Envelope;
+use crate::metric::{Metric, Metrics};
 use crate::table::{Key, Table, TableError};
 
 /// How long an event is left to the function that wrote it before relay takes it.
@@ -26,6 +28,14 @@ pub struct OutboxItem {
     pub created_at: String,
     /// The envelope.
     pub event: Envelope,
+}
+
+impl OutboxItem {
+    /// Seconds since it was written.
+    fn age_at(&self, now: OffsetDateTime) -> Option<u64> {
+        let written = OffsetDateTime::parse(&self.created_at, &Rfc3339).ok()?;
+        u64::try_from((now - written).whole_seconds()).ok()
+    }
 }
 
 /// The `outbox` table and the queues behind it.
@@ -69,18 +79,22 @@ impl Outbox {
         }
     }
 
-    /// Publishes and removes everything older than [`PUBLISHER_HEAD_START`] at `now`; returns how many.
+    /// Publishes and removes everything older than [`PUBLISHER_HEAD_START`] at `now`; returns how many. What it finds
+    /// it measures first, so that a queue that stays away is seen.
     ///
     /// # Errors
     /// When the table or a queue cannot be reached; what was published stays published.
-    pub async fn relay_at(&self, now: OffsetDateTime) -> Result<usize, RelayError> {
+    pub async fn relay_at(&self, now: OffsetDateTime, metrics: &Metrics) -> Result<usize, RelayError> {
         let before = sortable(now - PUBLISHER_HEAD_START);
         let mut published = 0;
         let mut start = None;
         loop {
             let page = self.table.scan_page::<OutboxItem>(start).await?;
-            let due = page.items.into_iter().filter(|item| item.created_at < before);
-            let events: Vec<Envelope> = due.map(|item| item.event).collect();
+            let due: Vec<OutboxItem> = page.items.into_iter().filter(|item| item.created_at < before).collect();
+            if let Some(age) = due.iter().filter_map(|item| item.age_at(now)).max() {
+                metrics.put(Metric::OutboxAge, &[age]);
+            }
+            let events: Vec<Envelope> = due.into_iter().map(|item| item.event).collect();
             self.publisher.publish(&events).await?;
             for event in &events {
                 self.table.remove(&Key::single("id", &event.id)).await?;

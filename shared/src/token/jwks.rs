@@ -7,6 +7,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::Bytes;
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
 use jsonwebtoken::DecodingKey;
 use jsonwebtoken::jwk::JwkSet;
 use tokio::sync::Mutex;
@@ -26,7 +32,7 @@ const MAX_KEYS: usize = 32;
 
 /// A cached JSON Web Key Set (RFC 7517).
 pub struct Jwks {
-    http: reqwest::Client,
+    http: Client<HttpsConnector<HttpConnector>, Empty<Bytes>>,
     url: String,
     clock: Clock,
     state: Mutex<State>,
@@ -54,21 +60,14 @@ impl State {
 impl Jwks {
     /// The key set at `url`; nothing is fetched yet.
     pub fn new(url: impl Into<String>, clock: Clock) -> Self {
-        Self { http: reqwest::Client::new(), url: url.into(), clock, state: Mutex::default() }
+        // Mozilla's roots, compiled in: an issuer may have any public certificate, and nothing is read at start.
+        let https = HttpsConnectorBuilder::new().with_webpki_roots().https_or_http().enable_http1().build();
+        let http = Client::builder(TokioExecutor::new()).build(https);
+        Self { http, url: url.into(), clock, state: Mutex::default() }
     }
 
     async fn fetch(&self) -> Result<HashMap<String, Arc<DecodingKey>>, String> {
-        let mut response = self.http.get(&self.url).timeout(TIMEOUT).send().await.map_err(|error| error.to_string())?;
-        if !response.status().is_success() {
-            return Err(format!("the issuer answered {}", response.status()));
-        }
-        let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| error.to_string())? {
-            body.extend_from_slice(&chunk);
-            if body.len() > MAX_BODY {
-                return Err("the key set is too large".into());
-            }
-        }
+        let body = tokio::time::timeout(TIMEOUT, self.get()).await.map_err(|_| "the issuer does not answer")??;
         let set: JwkSet = serde_json::from_slice(&body).map_err(|error| error.to_string())?;
         let usable = set.keys.iter().take(MAX_KEYS).filter_map(|jwk| {
             let key = DecodingKey::from_jwk(jwk).ok()?;
@@ -76,6 +75,21 @@ impl Jwks {
         });
         Ok(usable.collect())
     }
+
+    async fn get(&self) -> Result<Bytes, String> {
+        let request = http::Request::get(&self.url).body(Empty::new()).map_err(|error| error.to_string())?;
+        let response = self.http.request(request).await.map_err(|error| with_causes(&error))?;
+        if !response.status().is_success() {
+            return Err(format!("the issuer answered {}", response.status()));
+        }
+        let body = Limited::new(response.into_body(), MAX_BODY).collect().await.map_err(|error| error.to_string())?;
+        Ok(body.to_bytes())
+    }
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 impl KeySource for Jwks {

@@ -11,6 +11,7 @@ use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use echo_shared::event::audit::Outcome;
 use echo_shared::http::RequestInfo;
+use echo_shared::metric::Metric;
 use echo_shared::secret::Secret;
 use echo_shared::table::TableError;
 use http::{HeaderMap, StatusCode};
@@ -100,6 +101,7 @@ async fn verify(app: &App, info: &RequestInfo, email: &str, password: Secret) ->
         (None, _) => app.envelope(info, Event::by_nobody("login.failed").ended(Outcome::Failure, "unknown_user")),
     };
     app.publisher.publish(&[event]).await?;
+    app.metrics.count(Metric::Refusals);
     Ok(None)
 }
 
@@ -141,6 +143,7 @@ async fn sign_in(
     if !replaced {
         app.commit(vec![start], &[app.envelope(info, event())]).await?;
     }
+    app.metrics.count(Metric::Logins);
     Ok(with_cookie(see_other(return_to.as_str()), &session::cookie(app, &session, &secret)))
 }
 

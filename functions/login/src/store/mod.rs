@@ -49,6 +49,10 @@ impl Store {
         &self.entropy
     }
 
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     /// The present, in seconds since 1970.
     pub(crate) fn now(&self) -> i64 {
         self.clock.unix()
@@ -61,7 +65,7 @@ impl Store {
 }
 
 /// The key of an item that has its partition to itself: `KIND#id`, `KIND`.
-fn own_key(kind: &str, id: &str) -> Key {
+pub(crate) fn own_key(kind: &str, id: &str) -> Key {
     Key::new(format!("{kind}#{id}"), kind)
 }
 

@@ -1,5 +1,7 @@
+use echo_shared::event::audit::Record;
+use echo_shared::queue::OutboxItem;
 use echo_shared::secret::Secret;
-use login::admin::{AdminError, NewUser, put_client, put_user};
+use login::admin::{AdminError, NewUser, bootstrap, put_client, put_user};
 
 use super::support::{ALICE, BOB, PASSWORD, SERVICE_SECRET, client, world};
 
@@ -43,4 +45,49 @@ async fn rules_are_kept() {
     ] {
         assert!(matches!(put_client(&world.store, bad).await, Err(AdminError::Invalid(_))));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stack_is_bootstrapped_once_also_by_many_at_the_same_time() {
+    let world = world().await;
+    let outbox = world.outbox_table();
+    let tries = (0..8).map(|n| {
+        let (store, outbox) = (world.store.clone(), outbox.clone());
+        let admin = user(&format!("u-{n}"), &format!("root-{n}@acme.test"), PASSWORD);
+        let first = client(&format!("c-{n}"), Some(SERVICE_SECRET), &[], "client_credentials", &[]);
+        tokio::spawn(async move { bootstrap(&store, &outbox, &format!("arn:{n}"), admin, first).await })
+    });
+    let mut winner = None;
+    for (n, done) in tries.collect::<Vec<_>>().into_iter().enumerate() {
+        match done.await.unwrap() {
+            Ok(()) => assert_eq!(winner.replace(n), None, "twice"),
+            Err(AdminError::Bootstrapped { by, .. }) => assert!(by.starts_with("arn:")),
+            Err(error) => panic!("{error}"),
+        }
+    }
+    let winner = winner.unwrap();
+    for n in 0..8 {
+        let status = world.browser().sign_in("/login", &format!("root-{n}@acme.test"), PASSWORD).await.status;
+        assert_eq!(status, if n == winner { 303 } else { 401 }, "who lost left nothing behind");
+    }
+    let left = outbox.scan_page::<OutboxItem>(None).await.unwrap().items;
+    let [OutboxItem { event, .. }] = left.as_slice() else { panic!("{} events", left.len()) };
+    assert_eq!((event.org.as_str(), event.source.as_str()), ("demo", "/echoctl"));
+    assert_eq!(Record::parse(&event.data).unwrap().actor.id, format!("arn:{winner}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bootstrap_that_breaks_a_rule_can_be_tried_again() {
+    let world = world().await;
+    let outbox = world.outbox_table();
+    let first = || client("c", Some(SERVICE_SECRET), &[], "client_credentials", &[]);
+    for (admin, client) in [
+        (user("u", "none", PASSWORD), first()),
+        (user("u", "a@b.c", PASSWORD), client("c", Some("short"), &[], "client_credentials", &[])),
+        (user("u", ALICE, PASSWORD), first()),
+    ] {
+        let refused = bootstrap(&world.store, &outbox, "arn", admin, client).await.unwrap_err();
+        assert!(!matches!(refused, AdminError::Bootstrapped { .. }), "{refused}");
+    }
+    bootstrap(&world.store, &outbox, "arn", user("u", "a@b.c", PASSWORD), first()).await.unwrap();
 }

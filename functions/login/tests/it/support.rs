@@ -98,6 +98,7 @@ fn app(
             "LOGIN_TABLE" => "login".into(),
             "OUTBOX_TABLE" => "outbox".into(),
             "AUDIT_QUEUE_URL" => "http://queue.test/audit".into(),
+            "ECHO_STACK" => "echo".into(),
             _ => return None,
         };
         Some(value)
@@ -183,6 +184,10 @@ impl Queue {
 }
 
 impl World {
+    pub fn outbox_table(&self) -> Table {
+        Table::new(self.dynamodb.clone(), "outbox")
+    }
+
     pub fn wait(&self, seconds: i64) {
         self.seconds.fetch_add(seconds, SeqCst);
     }

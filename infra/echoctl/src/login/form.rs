@@ -61,7 +61,7 @@ fn keep_cookies(response: &Response, cookies: &mut Vec<String>) {
 }
 
 /// The value of a hidden field.
-fn hidden(html: &str, name: &str) -> Option<String> {
+pub fn hidden(html: &str, name: &str) -> Option<String> {
     let (_, after) = html.split_once(&format!("name=\"{name}\" value=\""))?;
     Some(unescape(after.split_once('"')?.0))
 }

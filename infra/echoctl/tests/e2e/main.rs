@@ -3,7 +3,9 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
+mod echo;
 mod faults;
 mod person;
 mod scenario;
 mod stack;
+mod story;

@@ -10,7 +10,7 @@ use openidconnect::{
 use reqwest::header::{COOKIE, LOCATION, ORIGIN, SET_COOKIE};
 use url::Url;
 
-use super::stack::Stack;
+use super::echo::Echo;
 
 pub const PASSWORD: &str = "correct-horse-battery-staple";
 
@@ -22,13 +22,13 @@ pub struct SignedIn {
 
 /// A browser: it keeps cookies and does not follow redirects by itself.
 pub struct Browser<'a> {
-    stack: &'a Stack,
+    echo: &'a Echo,
     cookies: Mutex<Vec<String>>,
 }
 
 impl<'a> Browser<'a> {
-    pub fn new(stack: &'a Stack) -> Self {
-        Self { stack, cookies: Mutex::default() }
+    pub fn new(echo: &'a Echo) -> Self {
+        Self { echo, cookies: Mutex::default() }
     }
 
     async fn send(&self, request: reqwest::RequestBuilder) -> reqwest::Result<reqwest::Response> {
@@ -46,26 +46,26 @@ impl<'a> Browser<'a> {
 
     /// Opens `url` as far as the login page and fills it in; the answer to the form.
     pub async fn sign_in(&self, url: Url, email: &str, password: &str) -> reqwest::Result<reqwest::Response> {
-        let redirect = self.send(self.stack.http.get(url.clone())).await?;
+        let redirect = self.send(self.echo.http.get(url.clone())).await?;
         assert_eq!(redirect.status(), 303);
         let page = url.join(redirect.headers()[LOCATION].to_str().unwrap()).unwrap();
-        let html = self.send(self.stack.http.get(page.clone())).await?.text().await?;
+        let html = self.send(self.echo.http.get(page.clone())).await?.text().await?;
         let (csrf, return_to) = (field(&html, "csrf"), field(&html, "return_to"));
         let form = [("csrf", csrf.as_str()), ("return_to", &return_to), ("email", email), ("password", password)];
-        let post = self.stack.http.post(page.join("/login").unwrap()).header(ORIGIN, &self.stack.url);
+        let post = self.echo.http.post(page.join("/login").unwrap()).header(ORIGIN, &self.echo.url);
         self.send(post.form(&form)).await
     }
 
     async fn follow(&self, response: reqwest::Response) -> Url {
-        let mut location = Url::parse(&self.stack.url).unwrap();
+        let mut location = Url::parse(&self.echo.url).unwrap();
         let mut response = response;
         loop {
             assert_eq!(response.status(), 303, "{:?}", response.headers());
             location = location.join(response.headers()[LOCATION].to_str().unwrap()).unwrap();
-            if !location.as_str().starts_with(&self.stack.url) || location.path() == "/console/callback" {
+            if !location.as_str().starts_with(&self.echo.url) || location.path() == "/console/callback" {
                 return location;
             }
-            response = self.send(self.stack.http.get(location.clone())).await.unwrap();
+            response = self.send(self.echo.http.get(location.clone())).await.unwrap();
         }
     }
 }
@@ -76,11 +76,11 @@ fn field(html: &str, name: &str) -> String {
 }
 
 /// The whole code flow with PKCE, discovery to verified ID token.
-pub async fn sign_in(stack: &Stack, email: &str) -> SignedIn {
-    let http = |request: HttpRequest| async { call(&stack.http, request).await };
-    let issuer = IssuerUrl::new(stack.url.clone()).unwrap();
+pub async fn sign_in(echo: &Echo, email: &str) -> SignedIn {
+    let http = |request: HttpRequest| async { call(&echo.http, request).await };
+    let issuer = IssuerUrl::new(echo.url.clone()).unwrap();
     let metadata = CoreProviderMetadata::discover_async(issuer, &http).await.unwrap();
-    let redirect = RedirectUrl::new(format!("{}/console/callback", stack.url)).unwrap();
+    let redirect = RedirectUrl::new(format!("{}/console/callback", echo.url)).unwrap();
     let client =
         CoreClient::from_provider_metadata(metadata, ClientId::new("demo-spa".into()), None).set_redirect_uri(redirect);
     let (challenge, verifier) = PkceCodeChallenge::new_random_sha256();
@@ -92,12 +92,12 @@ pub async fn sign_in(stack: &Stack, email: &str) -> SignedIn {
         .set_pkce_challenge(challenge)
         .url();
 
-    let browser = Browser::new(stack);
+    let browser = Browser::new(echo);
     let answer = browser.sign_in(url, email, PASSWORD).await.unwrap();
     let callback = browser.follow(answer).await;
     let parameter = |name: &str| callback.query_pairs().find(|(key, _)| key == name).unwrap().1.into_owned();
     assert_eq!(parameter("state"), *state.secret());
-    assert_eq!(parameter("iss"), stack.url);
+    assert_eq!(parameter("iss"), echo.url);
 
     let code = AuthorizationCode::new(parameter("code"));
     let tokens = client.exchange_code(code).unwrap().set_pkce_verifier(verifier).request_async(&http).await.unwrap();

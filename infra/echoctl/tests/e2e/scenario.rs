@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
-use serde_json::Value;
-
+use super::echo::count;
 use super::faults;
 use super::person::{self, Browser, PASSWORD};
-use super::stack::{Stack, StateDir, count, is_alive, signal};
+use super::stack::{Stack, StateDir, is_alive, signal};
+use super::story;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_act_is_in_the_audit_log_exactly_once() {
     let directory = StateDir::new("scenario");
     let stack = Stack::start(&directory.0, 0).await;
-    sign_in_and_ask(&stack).await;
+    story::sign_in_and_ask(&stack).await;
     the_gateway_answers_hostile_requests_itself(&stack).await;
     let stack = kill_the_runner(stack, &directory).await;
     kill_login_before_it_publishes(&stack).await;
@@ -25,34 +25,6 @@ async fn every_act_is_in_the_audit_log_exactly_once() {
     keys.dedup();
     assert_eq!(keys.len(), all, "an event is in the log twice");
     stop_leaves_nothing(stack).await;
-}
-
-async fn sign_in_and_ask(stack: &Stack) {
-    let alice = person::sign_in(stack, "alice@demo.test").await;
-    let bob = person::sign_in(stack, "bob@demo.test").await;
-    assert_eq!((alice.email.as_str(), bob.email.as_str()), ("alice@demo.test", "bob@demo.test"));
-    let service = stack.service_token().await;
-    let allowed = stack.authorize(&service, &alice.access_token, "delete").await;
-    assert_eq!((&allowed["decision"], &allowed["reason"]), (&"ALLOW".into(), &"permitted".into()), "{allowed}");
-    let denied = stack.authorize(&service, &bob.access_token, "delete").await;
-    assert_eq!((&denied["decision"], &denied["reason"]), (&"DENY".into(), &"no_permit".into()), "{denied}");
-
-    // Two people and one service got tokens; alice, an admin, may read the log herself.
-    let complete = |log: &[Value]| {
-        count(log, "/action", "login.succeeded") == 2
-            && count(log, "/action", "token.issued") == 3
-            && count(log, "/action", "decision.allow") == 1
-            && count(log, "/action", "decision.deny") == 1
-    };
-    let log = stack.audit_log_when(&alice.access_token, complete).await;
-    assert_eq!(log.len(), 7, "{log:#?}");
-    for (decision, who) in [(&allowed, &alice), (&denied, &bob)] {
-        let entry = log.iter().find(|entry| entry["id"] == decision["decision_id"]).unwrap();
-        assert_eq!(entry["actor"]["id"], who.subject.as_str());
-        assert_eq!(entry["org"], "demo");
-    }
-    let bobs = stack.http.get(format!("{}/audit/v1/events", stack.url)).bearer_auth(&bob.access_token);
-    assert_eq!(bobs.send().await.unwrap().status(), 403, "a member may not read the log");
 }
 
 async fn the_gateway_answers_hostile_requests_itself(stack: &Stack) {

@@ -1,8 +1,8 @@
 //! All functions in one process, over a real MariaDB, the SQS endpoint and the DynamoDB endpoint, through the real SDKs.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
 
 use aws_lambda_events::sqs::SqsEvent;
 use axum::Router;
@@ -16,6 +16,7 @@ use echo_shared::clock::Clock;
 use echo_shared::config::Issuer;
 use echo_shared::entropy::Entropy;
 use echo_shared::event::Queue;
+use echo_shared::metric::{Metric, Metrics};
 use echo_shared::queue::{Outbox, Publisher};
 use echo_shared::secret::Secret;
 use echo_shared::table::Table;
@@ -48,6 +49,7 @@ pub struct Echo {
     pub relay: relay::App,
     pub outbox: Outbox,
     pub policies: authorize::PolicyStore,
+    measured: Arc<Mutex<Vec<Value>>>,
     seconds: Arc<AtomicI64>,
     key: Arc<SigningKey>,
     routers: BTreeMap<&'static str, Router>,
@@ -58,7 +60,7 @@ impl Echo {
         let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../template.yaml");
         let context = Context {
             stack_name: "echo".into(),
-            parameters: BTreeMap::from([("Issuer".into(), ISSUER.into()), ("MasterKey".into(), "k".into())]),
+            parameters: BTreeMap::from([("Issuer".into(), ISSUER.into()), ("MasterKey.Value".into(), "k".into())]),
             queue_base_url: String::new(),
         };
         let stack = template::read(root.as_ref(), &context).unwrap();
@@ -70,6 +72,10 @@ impl Echo {
         let moved = Arc::clone(&seconds);
         let clock = Clock::from_fn(move || Clock::system().now() + time::Duration::seconds(moved.load(SeqCst)));
         let entropy = Entropy::system();
+        let measured = Arc::new(Mutex::new(Vec::new()));
+        let lines = Arc::clone(&measured);
+        let write = move |line: &str| lines.lock().unwrap().push(serde_json::from_str(line).unwrap());
+        let metrics = Metrics::to("echo", clock.clone(), write);
         let issuer = Issuer::parse(ISSUER).unwrap();
         let key = Arc::new(SigningKey::from_pkcs8("k", &SigningKey::generate().unwrap()).unwrap());
         let verifier = || Verifier::new(issuer.clone(), Keys(Arc::clone(&key)), clock.clone());
@@ -97,6 +103,7 @@ impl Echo {
             verifier: verifier(),
             policies: policies(),
             publisher: publisher.clone(),
+            metrics: metrics.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),
         };
@@ -106,6 +113,7 @@ impl Echo {
             login_table: "echo-login".into(),
             outbox_table: "echo-outbox".into(),
             queue_urls: BTreeMap::from([(Queue::Audit, audit_url)]),
+            stack: "echo".into(),
         };
         let login = login::App::new(config, (dynamodb.client(), sqs), clock.clone(), entropy.clone());
         let people = login::Store::new(table("login"), clock.clone(), entropy.clone());
@@ -117,15 +125,26 @@ impl Echo {
                 ("query", query::router(Arc::new(query))),
                 ("authorize", authorize::router(Arc::new(authorize))),
             ]),
-            audit: audit_consume::App { log: table("audit_log"), clock: clock.clone() },
-            relay: relay::App { outbox: outbox.clone(), clock: clock.clone() },
+            audit: audit_consume::App { log: table("audit_log"), clock: clock.clone(), metrics: metrics.clone() },
+            relay: relay::App { outbox: outbox.clone(), clock: clock.clone(), metrics: metrics.clone() },
             policies: policies(),
+            measured,
             _dynamodb: dynamodb,
             queues,
             outbox,
             seconds,
             key,
         }
+    }
+
+    /// The values that authorize, audit-consume and relay have measured.
+    pub fn measured(&self, metric: Metric) -> Vec<u64> {
+        let lines = self.measured.lock().unwrap();
+        let values = lines.iter().filter_map(|line| line.get(metric.name())).flat_map(|value| match value {
+            Value::Array(many) => many.clone(),
+            one => vec![one.clone()],
+        });
+        values.map(|value| value.as_u64().unwrap()).collect()
     }
 
     /// Moves the functions' clock.

@@ -3,6 +3,7 @@
 use axum::body::Body;
 use echo_shared::entropy::Entropy;
 use echo_shared::event::Envelope;
+use echo_shared::metric::Metric;
 use http::Request;
 use serde_json::{Value, json};
 
@@ -63,6 +64,8 @@ async fn poison_fails_alone() {
     bodies[24] = full("x", "2026-01-01T00:00:00Z").replace("\"success\"", "\"maybe\"");
     assert_eq!(echo.consume(&bodies).await, [3, 12, 24]);
     assert_eq!(echo.log().await.len(), 22);
+    assert_eq!(echo.measured(Metric::BatchFailures), [3]);
+    assert_eq!(echo.measured(Metric::AuditDelay).len(), 22);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -216,6 +219,8 @@ async fn decisions_are_made_by_policy_and_recorded() {
         assert_eq!((&entry["reason"], &entry["details"]["action"]), (&json!(reason), &json!(action)));
     }
     assert_eq!(echo.log().await.len(), 11);
+    assert_eq!(echo.measured(Metric::DecisionsAllowed), [1; 3]);
+    assert_eq!(echo.measured(Metric::DecisionsDenied), [1; 8]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -282,4 +287,5 @@ async fn relay_publishes_what_was_left_and_leaves_the_fresh_alone() {
     relay::handle(&echo.relay).await.unwrap();
     assert_eq!(echo.drain().await, 250);
     assert_eq!(table.scan_page::<Value>(None).await.unwrap().items.len(), 0);
+    assert_eq!(echo.measured(Metric::OutboxAge), [11; 3], "one for each page; an empty outbox has no age");
 }

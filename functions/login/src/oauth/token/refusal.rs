@@ -3,6 +3,7 @@
 use axum::response::Response;
 use echo_shared::event::audit::Outcome;
 use echo_shared::http::RequestInfo;
+use echo_shared::metric::Metric;
 use http::header::{RETRY_AFTER, WWW_AUTHENTICATE};
 use http::{HeaderValue, StatusCode};
 use serde_json::json;
@@ -157,6 +158,7 @@ impl Failure {
                 return unavailable(&error.into());
             }
         }
+        app.metrics.count(Metric::Refusals);
         refusal.answer()
     }
 }

@@ -1,0 +1,67 @@
+"""Asks the emulated account what no function may ask it. Usage: emulator.py STACK excuse|insert-only|resources"""
+
+import json
+import sys
+
+import boto3
+from botocore.exceptions import ClientError
+
+stack, question = sys.argv[1:]
+resources = {
+    resource["LogicalResourceId"]: resource
+    for resource in boto3.client("cloudformation").describe_stack_resources(StackName=stack)["StackResources"]
+}
+
+
+def role_name(function):
+    return resources[f"{function}FunctionRole"]["PhysicalResourceId"]
+
+
+def excuse():
+    """MiniStack asks for an action `dynamodb:ExecuteTransaction`. AWS has none: it asks for the right of every statement
+    (Amazon DynamoDB Developer Guide, "IAM security policies with PartiQL for DynamoDB")."""
+    statement = {"Effect": "Allow", "Action": "dynamodb:ExecuteTransaction", "Resource": "*"}
+    boto3.client("iam").put_role_policy(
+        RoleName=role_name("AuditConsume"),
+        PolicyName="emulator",
+        PolicyDocument=json.dumps({"Version": "2012-10-17", "Statement": [statement]}),
+    )
+    return "done"
+
+
+def insert_only():
+    """What audit-consume's role may do to an entry that is there."""
+    table = f"{stack}-audit_log"
+    entry = boto3.client("dynamodb").scan(TableName=table)["Items"][0]
+    key = {"pk": entry["pk"], "sk": entry["sk"]}
+    role = boto3.client("iam").get_role(RoleName=role_name("AuditConsume"))["Role"]["Arn"]
+    lent = boto3.client("sts").assume_role(RoleArn=role, RoleSessionName="auditor")["Credentials"]
+    dynamodb = boto3.client(
+        "dynamodb",
+        aws_access_key_id=lent["AccessKeyId"],
+        aws_secret_access_key=lent["SecretAccessKey"],
+        aws_session_token=lent["SessionToken"],
+    )
+    insert = f"INSERT INTO \"{table}\" VALUE {{'pk': ?, 'sk': ?}}"
+    tries = {
+        "PutItem": lambda: dynamodb.put_item(TableName=table, Item=entry),
+        "UpdateItem": lambda: dynamodb.update_item(TableName=table, Key=key),
+        "DeleteItem": lambda: dynamodb.delete_item(TableName=table, Key=key),
+        "GetItem": lambda: dynamodb.get_item(TableName=table, Key=key),
+        "Insert": lambda: dynamodb.execute_statement(Statement=insert, Parameters=list(key.values())),
+        "Delete": lambda: dynamodb.execute_statement(
+            Statement=f'DELETE FROM "{table}" WHERE pk = ? AND sk = ?', Parameters=list(key.values())
+        ),
+    }
+    found = {}
+    for name, attempt in tries.items():
+        try:
+            attempt()
+            found[name] = "done"
+        except ClientError as error:
+            found[name] = error.response["Error"]["Code"]
+    return found
+
+
+answers = {"excuse": excuse, "insert-only": insert_only, "resources": lambda: sorted(resources)}
+print(json.dumps(answers[question]()))
