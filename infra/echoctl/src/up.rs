@@ -18,7 +18,7 @@ use crate::{Failure, seed, workspace};
 /// By default functions run under `cargo lambda watch` and are reloaded as their source changes.
 #[derive(Args)]
 pub struct Up {
-    /// Run optimised binaries instead of reloading on change
+    /// Run the optimised binaries that are deployed, instead of reloading on change
     #[arg(long)]
     release: bool,
     /// The gateway's port; 0 takes a free one
@@ -78,7 +78,7 @@ impl Up {
         say("building the functions");
         workspace::build(root, self.release).await?;
         let mode = if self.release {
-            Mode::Release { binaries: root.join("target/release") }
+            Mode::Release { binaries: root.join("target/lambda") }
         } else {
             Mode::Watch { cargo_lambda: workspace::cargo_lambda(root)? }
         };

@@ -5,6 +5,7 @@ use std::process::Stdio;
 
 use echo_local::process::find_program;
 use echo_local::state::{Run, read_run};
+use echo_shared::config::Env;
 use tokio::process::Command;
 
 use crate::Failure;
@@ -27,23 +28,39 @@ pub fn running(state: Option<&Path>) -> Option<Run> {
 
 /// Builds the functions; cargo itself shows what it does.
 ///
-/// Cargo unifies features over what it is asked to build, so each mode asks in the words of whoever builds next: the
-/// test script in release, `cargo run --bin` of `cargo lambda watch` else. Other words would build every SDK again.
+/// Cargo unifies features over what it is asked to build, so each mode asks in the words of whoever else builds: `sam
+/// build` in release, `cargo run --bin` of `cargo lambda watch` else. Other words would build every SDK again.
 pub async fn build(root: &Path, release: bool) -> Result<(), Failure> {
-    if release {
-        return cargo(root, &["build", "--bins", "--release"]).await;
-    }
-    for function in std::fs::read_dir(root.join("functions"))? {
-        cargo(root, &["build", "--bin", &function?.file_name().to_string_lossy()]).await?;
+    let functions = std::fs::read_dir(root.join("functions"))?.map(|function| function.map(|f| f.file_name()));
+    let mut functions = functions.collect::<Result<Vec<_>, _>>()?;
+    functions.sort();
+    for function in functions {
+        let mut command = if release { cargo_lambda_build(root)? } else { cargo_build()? };
+        command.arg("--bin").arg(function).current_dir(root).stdin(Stdio::null()).kill_on_drop(true);
+        if !command.status().await?.success() {
+            return Err("the functions do not build; see above".into());
+        }
     }
     Ok(())
 }
 
-async fn cargo(root: &Path, args: &[&str]) -> Result<(), Failure> {
+fn cargo_build() -> Result<Command, Failure> {
     let cargo = find_program("cargo").ok_or("cargo is missing; install Rust from https://rustup.rs and try again")?;
     let mut command = Command::new(cargo);
-    command.args(args).current_dir(root).stdin(Stdio::null()).kill_on_drop(true);
-    if command.status().await?.success() { Ok(()) } else { Err("the functions do not build; see above".into()) }
+    command.arg("build");
+    Ok(command)
+}
+
+fn cargo_lambda_build(root: &Path) -> Result<Command, Failure> {
+    let cargo_lambda = cargo_lambda(root)?;
+    let mut command = Command::new(&cargo_lambda);
+    command.args(["lambda", "build", "--release"]);
+    // Zig, which links for Lambda's glibc, lies beside it.
+    let beside = cargo_lambda.parent().map(Path::to_path_buf);
+    let path = Env::process().optional("PATH").unwrap_or_default();
+    let path = std::env::join_paths(beside.into_iter().chain(std::env::split_paths(&path)))?;
+    command.env("PATH", path);
+    Ok(command)
 }
 
 /// The `cargo-lambda` program: installed by setup, or the user's own.

@@ -236,6 +236,7 @@ fn arguments(program: &Program, data: &Path, socket: &Path, as_root: bool) -> Ve
     let mut arguments = vec![
         "--no-defaults".into(),
         format!("--datadir={}", data.display()),
+        format!("--tmpdir={}", install::temporary(data).display()),
         format!("--socket={}", socket.display()),
         format!("--pid-file={}", socket.with_extension("pid").display()),
     ];

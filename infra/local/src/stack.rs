@@ -48,7 +48,7 @@ pub enum Mode {
         /// The `cargo-lambda` program.
         cargo_lambda: PathBuf,
     },
-    /// From prebuilt binaries in this folder.
+    /// From what `cargo lambda build` put into this folder.
     Release {
         /// The folder.
         binaries: PathBuf,

@@ -29,7 +29,7 @@ const EARLY: Duration = Duration::from_secs(2);
 /// Where and how functions are started.
 #[derive(Clone)]
 pub struct Options {
-    /// The folder with the binaries, named like the functions.
+    /// Where `cargo lambda build` puts functions: a folder for each, with the binary `bootstrap` in it.
     pub binaries: PathBuf,
     /// The folder for their logs.
     pub logs: PathBuf,
@@ -296,7 +296,7 @@ impl Inner {
         ]);
         Spec {
             name: spec.name.clone(),
-            program: self.options.binaries.join(&spec.name),
+            program: self.options.binaries.join(&spec.name).join("bootstrap"),
             args: Vec::new(),
             env,
             directory: None,

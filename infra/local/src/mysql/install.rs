@@ -39,6 +39,8 @@ impl Program {
 /// It is built beside its place and moved there whole: one that was cut off half-way is never taken for a good one.
 pub async fn data_directory(program: &Program, directory: &Path, as_root: bool) -> Result<PathBuf, MySqlError> {
     let data = directory.join("data");
+    let temporary = temporary(&data);
+    std::fs::create_dir_all(&temporary).map_err(|error| MySqlError::File(temporary, error))?;
     if data.is_dir() {
         return Ok(data);
     }
@@ -53,9 +55,16 @@ pub async fn data_directory(program: &Program, directory: &Path, as_root: bool) 
     Ok(data)
 }
 
+/// The server's own temporary directory, beside its data: a server that starts removes what it takes for its
+/// predecessor's temporary tables, and in `/tmp` they may be a neighbour's.
+pub fn temporary(data: &Path) -> PathBuf {
+    data.with_file_name("tmp")
+}
+
 async fn initialise(program: &Program, data: &Path, as_root: bool) -> Result<(), MySqlError> {
     let mut command = Command::new(&program.path);
     command.arg("--no-defaults").arg(format!("--datadir={}", data.display()));
+    command.arg(format!("--tmpdir={}", temporary(data).display()));
     if as_root {
         command.arg("--user=root");
     }
