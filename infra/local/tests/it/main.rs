@@ -10,6 +10,7 @@ mod echo;
 mod functions;
 mod mapping;
 mod mysql;
+mod permissions;
 mod queue;
 mod samples;
 mod sqs;
