@@ -137,6 +137,7 @@ Echo runs at {url}  (started in {seconds:.1} s; Ctrl-C stops it)
 
   SQS          {sqs}
   DynamoDB     {dynamodb}
+  Lambda       {lambda}
   MySQL        {mysql}
 ",
         alice = seed::ALICE,
@@ -147,6 +148,7 @@ Echo runs at {url}  (started in {seconds:.1} s; Ctrl-C stops it)
         spa = seed::SPA_ID,
         sqs = run.sqs_endpoint,
         dynamodb = run.dynamodb_endpoint,
+        lambda = run.lambda_endpoint,
         mysql = run.mysql_socket.as_ref().map_or_else(|| "your own".into(), |s| s.display().to_string()),
     )
 }

@@ -144,6 +144,7 @@ pub async fn start(state: State, options: Options, progress: impl Fn(&str)) -> R
         url,
         sqs_endpoint: sqs_endpoint.clone(),
         dynamodb_endpoint: dynamodb.endpoint().into(),
+        lambda_endpoint: String::new(),
         mysql_socket: mysql.socket().map(Path::to_path_buf),
         runtime_directory,
         environment: shared_environment(&stack, dynamodb.endpoint(), &sqs_endpoint),
@@ -155,10 +156,11 @@ pub async fn start(state: State, options: Options, progress: impl Fn(&str)) -> R
 
     progress("starting the functions");
     let lambda = start_lambda(&state, &options, &stack, &run, &clock, &entropy).await?;
+    run.lambda_endpoint = lambda.endpoint();
     if let Lambda::Watch(watch) = &lambda {
         run.processes.push(Process::of("cargo lambda watch", watch.child().pid()));
-        state.record(&run);
     }
+    state.record(&run);
     let mut keeper = JoinSet::new();
     if let Lambda::Runtime(runtime) = &lambda {
         keeper.spawn(keep_book(Arc::clone(&state), run.clone(), runtime.running()));

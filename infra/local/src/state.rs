@@ -49,6 +49,8 @@ pub struct Run {
     pub sqs_endpoint: String,
     /// The DynamoDB endpoint.
     pub dynamodb_endpoint: String,
+    /// Where functions are invoked; empty until they run.
+    pub lambda_endpoint: String,
     /// The private MySQL server's socket.
     pub mysql_socket: Option<PathBuf>,
     /// Sockets and other short-lived files.

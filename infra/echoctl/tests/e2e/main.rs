@@ -6,6 +6,7 @@
 mod echo;
 mod faults;
 mod person;
+mod samples;
 mod scenario;
 mod stack;
 mod story;

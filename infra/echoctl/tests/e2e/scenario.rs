@@ -6,7 +6,7 @@ use super::echo::count;
 use super::faults;
 use super::person::{self, Browser, PASSWORD};
 use super::stack::{Stack, StateDir, is_alive, signal};
-use super::story;
+use super::{samples, story};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_act_is_in_the_audit_log_exactly_once() {
@@ -17,6 +17,7 @@ async fn every_act_is_in_the_audit_log_exactly_once() {
     let stack = kill_the_runner(stack, &directory).await;
     kill_login_before_it_publishes(&stack).await;
     kill_audit_consume_in_the_middle_of_a_batch(&stack).await;
+    samples::get_their_answers(&stack).await;
 
     let log = stack.audit_log(&stack.service_token().await).await;
     let mut keys: Vec<String> = log.iter().map(|entry| format!("{}#{}", entry["source"], entry["id"])).collect();

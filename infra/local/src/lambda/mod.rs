@@ -63,6 +63,16 @@ pub enum Lambda {
     Runtime(Runtime),
 }
 
+impl Lambda {
+    /// Where functions are invoked, as Lambda's API is: for `cargo lambda invoke` and any SDK.
+    pub fn endpoint(&self) -> String {
+        match self {
+            Self::Watch(watch) => watch.endpoint().to_owned(),
+            Self::Runtime(runtime) => runtime.endpoint(),
+        }
+    }
+}
+
 impl Invoke for Lambda {
     async fn invoke(&self, function: &str, payload: Bytes) -> Result<Bytes, InvokeError> {
         match self {

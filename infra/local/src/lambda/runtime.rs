@@ -129,6 +129,11 @@ impl Runtime {
         Ok(runtime)
     }
 
+    /// Where functions are invoked, as Lambda's API is.
+    pub fn endpoint(&self) -> String {
+        format!("http://{}", self.0.base)
+    }
+
     /// The processes, as they come and go.
     pub fn running(&self) -> watch::Receiver<Vec<Running>> {
         self.0.running.subscribe()
@@ -154,7 +159,7 @@ impl Invoke for Runtime {
 }
 
 impl Inner {
-    async fn invoke(self: &Arc<Self>, name: &str, payload: Bytes) -> Result<Bytes, InvokeError> {
+    pub(super) async fn invoke(self: &Arc<Self>, name: &str, payload: Bytes) -> Result<Bytes, InvokeError> {
         let unknown = || InvokeError::Unavailable(format!("no function `{name}`"));
         let function = self.functions.get(name).ok_or_else(unknown)?;
         let (answer, answered) = oneshot::channel();

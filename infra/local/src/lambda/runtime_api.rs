@@ -1,6 +1,7 @@
-//! Lambda's Runtime API, as an HTTP server on loopback.
+//! Lambda's Runtime API and its Invoke, as an HTTP server on loopback.
 //!
-//! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>. Each instance has a path of its own, so that a
+//! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>,
+//! <https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html>. Each instance has a path of its own, so that a
 //! process that dies takes only its own invocation along.
 
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use axum::extract::{DefaultBodyLimit, Path, State};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use http::{HeaderMap, HeaderValue, StatusCode};
+use serde_json::json;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -27,6 +29,7 @@ pub(super) async fn serve(listener: TcpListener, runtime: Arc<Inner>, mut stoppe
         .route("/{function}/{instance}/2018-06-01/runtime/invocation/{id}/response", post(response))
         .route("/{function}/{instance}/2018-06-01/runtime/invocation/{id}/error", post(error))
         .route("/{function}/{instance}/2018-06-01/runtime/init/error", post(init_error))
+        .route("/2015-03-31/functions/{function}/invocations", post(invoke))
         .layer(DefaultBodyLimit::max(MAX_ANSWER))
         .with_state(runtime);
     let until = async move {
@@ -34,6 +37,22 @@ pub(super) async fn serve(listener: TcpListener, runtime: Arc<Inner>, mut stoppe
     };
     if let Err(error) = axum::serve(listener, routes).with_graceful_shutdown(until).await {
         tracing::error!(%error, "the Runtime API stopped");
+    }
+}
+
+/// For people and tools (`cargo lambda invoke`, any SDK): synchronous only.
+async fn invoke(State(runtime): State<Arc<Inner>>, Path(function): Path<String>, payload: Bytes) -> Response {
+    match runtime.invoke(&function, payload).await {
+        Ok(answer) => answer.into_response(),
+        Err(error @ InvokeError::Unavailable(_)) => (StatusCode::NOT_FOUND, error.to_string()).into_response(),
+        Err(error) => {
+            let (kind, message) = match error {
+                InvokeError::Function { kind, message } => (kind, message),
+                other => ("Unhandled".into(), other.to_string()),
+            };
+            let body = json!({"errorType": kind, "errorMessage": message}).to_string();
+            ([("x-amz-function-error", "Unhandled")], body).into_response()
+        }
     }
 }
 

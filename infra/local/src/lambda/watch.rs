@@ -74,6 +74,11 @@ impl Watch {
         Ok(Self { base: format!("http://127.0.0.1:{port}"), http: reqwest::Client::new(), child })
     }
 
+    /// Where functions are invoked, as Lambda's API is.
+    pub fn endpoint(&self) -> &str {
+        &self.base
+    }
+
     /// The process.
     pub fn child(&self) -> &Arc<Child> {
         &self.child
