@@ -114,6 +114,7 @@ impl Metrics {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
     use std::sync::{Arc, Mutex};
 
     use serde_json::{Value, json};
@@ -121,6 +122,23 @@ mod tests {
 
     use super::{Metric, Metrics};
     use crate::clock::Clock;
+
+    #[test]
+    fn the_dashboard_shows_every_metric_and_no_other() {
+        let template = include_str!("../../template.yaml");
+        let shown = template.split(r#"["Echo", ""#).skip(1).map(|rest| rest.split('"').next().unwrap());
+        let shown: BTreeSet<&str> = shown.collect();
+        let all = [
+            Metric::Logins,
+            Metric::Refusals,
+            Metric::DecisionsAllowed,
+            Metric::DecisionsDenied,
+            Metric::BatchFailures,
+            Metric::AuditDelay,
+            Metric::OutboxAge,
+        ];
+        assert_eq!(shown, all.map(Metric::name).into());
+    }
 
     #[test]
     fn lines_are_in_the_embedded_metric_format() {

@@ -147,6 +147,11 @@ impl Echo {
         values.map(|value| value.as_u64().unwrap()).collect()
     }
 
+    /// The issuer's keys.
+    pub fn keys(&self) -> Keys {
+        Keys(Arc::clone(&self.key))
+    }
+
     /// Moves the functions' clock.
     pub fn pass(&self, seconds: i64) {
         self.seconds.fetch_add(seconds, SeqCst);

@@ -16,3 +16,4 @@ mod queue;
 mod samples;
 mod sqs;
 mod support;
+mod unreachable;
