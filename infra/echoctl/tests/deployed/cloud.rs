@@ -1,5 +1,6 @@
 //! The cloud: MiniStack, and in front of the deployed API one fixed URL, as a custom domain gives it.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -11,6 +12,7 @@ use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, Method, Uri, header};
 use axum::response::Response;
+use echo_shared::aws::Aws;
 use echo_shared::config::Env;
 use serde_json::Value;
 use tokio::net::TcpListener;
@@ -80,29 +82,37 @@ impl Cloud {
         panic!("MiniStack does not start: {}", std::fs::read_to_string(self.directory.join("log")).unwrap());
     }
 
-    /// A command that speaks to this cloud as the account's root.
-    pub fn command(&self, program: impl AsRef<Path>) -> Command {
-        let mut command = Command::new(program.as_ref());
-        command.current_dir(root()).stdin(Stdio::null()).kill_on_drop(true);
-        command.envs([
+    /// The account's root.
+    fn environment(&self) -> BTreeMap<&'static str, &str> {
+        BTreeMap::from([
             ("AWS_ENDPOINT_URL", self.endpoint.as_str()),
             ("AWS_ACCESS_KEY_ID", "test"),
             ("AWS_SECRET_ACCESS_KEY", "test"),
             ("AWS_REGION", "us-east-1"),
             ("AWS_DEFAULT_REGION", "us-east-1"),
             ("SAM_CLI_TELEMETRY", "0"),
-        ]);
+        ])
+    }
+
+    /// A command that speaks to this cloud.
+    pub fn command(&self, program: impl AsRef<Path>) -> Command {
+        let mut command = Command::new(program.as_ref());
+        command.current_dir(root()).stdin(Stdio::null()).kill_on_drop(true).envs(self.environment());
         command
     }
 
-    /// `sam deploy` of what `sam build` left; the same call again is an upgrade.
+    /// A client of its DynamoDB.
+    pub fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        let environment = self.environment();
+        Env::from_fn(|key| environment.get(key).map(|value| (*value).to_owned())).read(Aws::read).unwrap().dynamodb()
+    }
+
+    /// `sam deploy` of what `sam build` left, as `samconfig.toml` has it; the same call again is an upgrade.
     pub async fn deploy(&self, parameters: &[&str]) {
         let issuer = format!("Issuer={}", self.url);
         let output = self
             .command(".echo/sam/bin/sam")
-            .args(["deploy", "--stack-name", STACK, "--resolve-s3", "--capabilities", "CAPABILITY_IAM"])
-            .args(["--no-confirm-changeset", "--no-fail-on-empty-changeset", "--no-progressbar"])
-            .args(["--config-file", "/nowhere", "--parameter-overrides", &issuer])
+            .args(["deploy", "--stack-name", STACK, "--no-progressbar", "--parameter-overrides", &issuer])
             .args(parameters)
             .output()
             .await

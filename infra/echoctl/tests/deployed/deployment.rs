@@ -17,7 +17,7 @@ use super::{person, story};
 async fn what_sam_deploys_is_echo() {
     let cloud = Cloud::start().await;
     cloud.deploy(&[]).await;
-    cloud.ask("excuse").await;
+    assert_eq!(cloud.ask("excuse").await, 6, "the roles that send or insert");
     let echo = bootstrap(&cloud).await;
     seed_the_rest(&cloud).await;
 
@@ -58,7 +58,7 @@ async fn bootstrap(cloud: &Cloud) -> Echo {
 
 /// A member, an application and policies, as their owners will make them.
 async fn seed_the_rest(cloud: &Cloud) {
-    let dynamodb = echo_local::dynamodb::client(&cloud.endpoint);
+    let dynamodb = cloud.dynamodb();
     let table = |name: &str| Table::new(dynamodb.clone(), format!("{STACK}-{name}"));
     let store = login::Store::new(table("login"), Clock::system(), Entropy::system());
     let bob = NewUser {
@@ -123,5 +123,5 @@ async fn nobody_overwrites_the_log(cloud: &Cloud) {
     for attempt in ["PutItem", "UpdateItem", "DeleteItem", "GetItem", "Delete"] {
         assert_eq!(found[attempt], "AccessDeniedException", "{attempt}");
     }
-    assert_eq!(found["Insert"], "DuplicateItemException");
+    assert_eq!(found["Insert"], "TransactionCanceledException", "an insert does not overwrite");
 }

@@ -5,6 +5,7 @@
 
 mod echo;
 mod faults;
+mod limits;
 mod person;
 mod samples;
 mod scenario;

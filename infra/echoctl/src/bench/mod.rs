@@ -1,0 +1,122 @@
+//! `echoctl bench`: what the release binaries need, measured between real queues and tables, without AWS.
+//!
+//! [`lab`] is the surroundings: MariaDB, SQS and DynamoDB behind a [`recorder`] each, the demo organisation, and the
+//! functions, each run as an [`instance`]. [`cold`] measures starts, speed and size, [`cost`] what AWS would charge.
+//! [`limits`] is the gate. Times depend on the machine and are never gated.
+
+mod cold;
+mod cost;
+mod events;
+mod guard;
+mod instance;
+mod lab;
+mod limits;
+mod prices;
+mod recorder;
+mod report;
+mod sign_in;
+mod usage;
+
+use std::path::Path;
+use std::time::Duration;
+
+use clap::{Args, Subcommand};
+use echo_local::state::{make_runtime_directory, remove_runtime_directory};
+use echo_shared::entropy::Entropy;
+use serde_json::{Map, Value};
+
+use crate::up::Stop;
+use crate::{Failure, workspace};
+use lab::Lab;
+
+/// Measure the functions' release binaries; without a subcommand, everything. Build them with ./scripts/bench.
+#[derive(Args)]
+pub struct Bench {
+    #[command(subcommand)]
+    what: Option<What>,
+    /// Print one JSON object instead of tables
+    #[arg(long, global = true)]
+    json: bool,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Starts, speed, size and round trips of each function, beside a bare one
+    Cold(cold::Options),
+    /// What AWS would charge for sign-ins, tokens, decisions and audit entries
+    Cost,
+}
+
+/// What was measured: tables for people, and the same for machines.
+#[derive(Default)]
+struct Findings {
+    tables: Vec<String>,
+    json: Map<String, Value>,
+    /// What the gate found.
+    objections: Vec<String>,
+}
+
+impl Bench {
+    /// Measures and prints.
+    pub async fn run(self) -> Result<(), Failure> {
+        let root = workspace::root()?;
+        let directory = make_runtime_directory(&Entropy::system())?;
+        let found = self.measure(&root, &directory).await;
+        remove(&directory).await;
+        let mut found = found?;
+        found.json.extend(report::circumstances(&root).await);
+        if self.json {
+            println!("{}", Value::Object(found.json));
+        } else {
+            let about = |name: &str| found.json.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+            println!(
+                "{}\n{}, commit {}, {}",
+                found.tables.join("\n"),
+                about("machine"),
+                about("commit"),
+                about("date")
+            );
+        }
+        if found.objections.is_empty() { Ok(()) } else { Err(found.objections.join("\n         ").into()) }
+    }
+
+    async fn measure(&self, root: &Path, directory: &Path) -> Result<Findings, Failure> {
+        let mut stop = Stop::listen()?;
+        let stopped = || Failure::from("stopped");
+        report::say("starting MariaDB, SQS and DynamoDB");
+        let mut lab = tokio::select! {
+            lab = Lab::start(root, directory) => lab?,
+            () = stop.wait() => return Err(stopped()),
+        };
+        let found = tokio::select! {
+            found = self.in_lab(root, &mut lab) => found,
+            () = stop.wait() => Err(stopped()),
+        };
+        lab.stop().await;
+        found
+    }
+
+    async fn in_lab(&self, root: &Path, lab: &mut Lab) -> Result<Findings, Failure> {
+        let mut found = Findings::default();
+        if !matches!(self.what, Some(What::Cost)) {
+            let all = cold::Options::default();
+            let options = if let Some(What::Cold(options)) = &self.what { options } else { &all };
+            cold::run(options, root, lab, &mut found).await?;
+        }
+        if !matches!(self.what, Some(What::Cold(_))) {
+            cost::run(lab, &mut found).await?;
+        }
+        Ok(found)
+    }
+}
+
+/// Processes that have just been killed may still write for a moment.
+async fn remove(directory: &Path) {
+    for _ in 0..100 {
+        remove_runtime_directory(directory);
+        if !directory.exists() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
