@@ -22,8 +22,10 @@ async fn main() -> ExitCode {
     let policies = PolicyStore::new(table, clock.clone());
     let publisher = Publisher::new(aws.sqs(), config.queue_urls);
     let metrics = Metrics::new(config.stack, clock.clone());
-    let app = App { issuer: config.issuer, verifier, policies, publisher, metrics, clock, entropy };
-    match lambda_http::run(authorize::router(Arc::new(app))).await {
+    let app = Arc::new(App { issuer: config.issuer, verifier, policies, publisher, metrics, clock, entropy });
+    let early = Arc::clone(&app);
+    tokio::spawn(async move { early.warm_up().await });
+    match lambda_http::run(authorize::router(app)).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
     }

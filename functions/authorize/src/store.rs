@@ -85,6 +85,11 @@ impl PolicyStore {
         Ok(version)
     }
 
+    /// Reads what is never there: the connection stays.
+    pub async fn warm_up(&self) {
+        let _ = self.active_number("").await;
+    }
+
     /// Makes `source` the active version of an org, unless it is already; returns its number.
     ///
     /// # Errors

@@ -79,6 +79,11 @@ impl<K: KeySource> Verifier<K> {
         Self { audience: issuer.as_str().to_owned(), issuer, keys, clock }
     }
 
+    /// Fetches the keys before the first token comes. No key has an empty id.
+    pub async fn warm_up(&self) {
+        let _ = self.keys.key("").await;
+    }
+
     /// Checks an access token: `typ`, algorithm, signature, issuer, audience and times.
     ///
     /// # Errors
