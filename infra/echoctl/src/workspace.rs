@@ -35,8 +35,12 @@ pub async fn build(root: &Path, release: bool) -> Result<(), Failure> {
     let mut functions = functions.collect::<Result<Vec<_>, _>>()?;
     functions.sort();
     for function in functions {
-        let mut command = if release { cargo_lambda_build(root)? } else { cargo_build()? };
-        command.arg("--bin").arg(function).current_dir(root).stdin(Stdio::null()).kill_on_drop(true);
+        // `sam build` stands in the function's folder, the watcher in the workspace's; it is another selection.
+        let (mut command, folder) = match release {
+            true => (cargo_lambda_build(root)?, root.join("functions").join(&function)),
+            false => (cargo_build()?, root.to_path_buf()),
+        };
+        command.arg("--bin").arg(function).current_dir(folder).stdin(Stdio::null()).kill_on_drop(true);
         if !command.status().await?.success() {
             return Err("the functions do not build; see above".into());
         }

@@ -16,7 +16,9 @@ use axum::response::{IntoResponse, Response};
 use echo_shared::clock::Clock;
 use echo_shared::entropy::Entropy;
 use echo_shared::http::Problem;
-use http::{HeaderName, HeaderValue, Method, StatusCode};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
+use http_body_util::BodyExt;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
@@ -29,6 +31,9 @@ const MAX_IN_FLIGHT: usize = 64;
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// An HTTP API takes bodies up to 10 MB.
 const MAX_BODY: usize = 10 * 1024 * 1024;
+/// A refused body is read to this length, for this long.
+const MAX_DISCARD: usize = 64 * 1024 * 1024;
+const DISCARD_TIMEOUT: Duration = Duration::from_secs(5);
 /// An HTTP API takes this much of request line and headers, in bytes.
 const MAX_HEADERS: usize = 10_240;
 
@@ -110,6 +115,12 @@ impl<I: Invoke> Gateway<I> {
             let detail = "too many requests are in flight; try again";
             return Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, "throttled", detail));
         };
+        let body = if is_too_large(&parts.headers) {
+            discard(body).await;
+            Body::empty()
+        } else {
+            body
+        };
         let body = echo_shared::http::read_body(&parts.headers, body, MAX_BODY).await?;
         let path_parameters = matched.params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         let event = payload::Incoming { parts: &parts, body: &body, peer, id, route_key: &target.route_key }
@@ -139,6 +150,25 @@ fn pattern(path: &str) -> String {
         None => segment.to_owned(),
     };
     path.split('/').map(segment).collect::<Vec<_>>().join("/")
+}
+
+/// Whether the body is refused by its declared length alone.
+fn is_too_large(headers: &HeaderMap) -> bool {
+    let declared = headers.get(CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
+    declared.is_some_and(|length| length > MAX_BODY)
+}
+
+/// Reads what the caller still sends, within bounds: one who is cut off while sending never reads the refusal.
+async fn discard(mut body: Body) {
+    let all = async {
+        let mut left = MAX_DISCARD;
+        while let Some(Ok(frame)) = body.frame().await
+            && left > 0
+        {
+            left = left.saturating_sub(frame.data_ref().map_or(0, |data| data.len()));
+        }
+    };
+    let _ = tokio::time::timeout(DISCARD_TIMEOUT, all).await;
 }
 
 fn internal() -> Problem {
