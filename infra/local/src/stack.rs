@@ -267,8 +267,12 @@ async fn start_lambda(
             Ok(Lambda::Watch(watch))
         }
         Mode::Release { binaries } => {
+            let copies = state.path("functions");
+            for name in stack.functions.keys() {
+                runtime::copy_binary(binaries, name, &copies)?;
+            }
             let options = runtime::Options {
-                binaries: binaries.clone(),
+                binaries: copies,
                 logs: state.path("logs"),
                 environment: aws_environment(&run.dynamodb_endpoint, &run.sqs_endpoint),
                 clock: clock.clone(),

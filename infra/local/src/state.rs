@@ -187,7 +187,7 @@ impl State {
     }
 
     fn empty(&self) -> std::io::Result<()> {
-        for name in ["mysql", "logs"] {
+        for name in ["mysql", "logs", "functions"] {
             if self.path(name).exists() {
                 std::fs::remove_dir_all(self.path(name))?;
             }

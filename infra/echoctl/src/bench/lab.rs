@@ -1,7 +1,7 @@
 //! The surroundings of the functions: real parts, each behind a recorder, gone when the measuring is over.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use axum::Router;
 use axum::body::Bytes;
 use axum::routing::get;
 use echo_local::dynamodb::DynamoDb;
+use echo_local::lambda::runtime::copy_binary;
 use echo_local::queue::{Queues, Receive};
 use echo_local::spec::{FunctionSpec, Stack};
 use echo_local::state::State;
@@ -29,6 +30,8 @@ use crate::{Failure, seed};
 
 /// The function that does nothing.
 pub const FLOOR: &str = "hello";
+/// Where the binaries are that `sam build` uploads.
+const BINARIES: &str = "target/lambda";
 /// Entries in the audit log before anything is measured.
 const ENTRIES: usize = 100;
 
@@ -226,10 +229,9 @@ fn functions(
     let aws = stack::aws_environment(recorders.dynamodb.endpoint(), recorders.sqs.endpoint());
     let mut functions = BTreeMap::new();
     for spec in stack.functions.values().chain([&floor]) {
-        let program = binary(root, &spec.name);
-        if !program.is_file() {
-            return Err(format!("{} is missing; run ./scripts/bench, which builds it", program.display()).into());
-        }
+        let program = copy_binary(&root.join(BINARIES), &spec.name, &state.path("functions"));
+        let program = program
+            .map_err(|error| format!("{BINARIES}/{}: {error}; run ./scripts/bench, which builds it", spec.name))?;
         let mut environment = aws.clone();
         environment.extend(spec.environment.clone());
         environment.extend(lambda_environment(spec));
@@ -237,11 +239,6 @@ fn functions(
         functions.insert(spec.name.clone(), Function { spec: spec.clone(), program, environment, log });
     }
     Ok(functions)
-}
-
-/// The binary that `sam build` would upload.
-fn binary(root: &Path, name: &str) -> PathBuf {
-    root.join("target/lambda").join(name).join("bootstrap")
 }
 
 fn lambda_environment(spec: &FunctionSpec) -> BTreeMap<String, String> {

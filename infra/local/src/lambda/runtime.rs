@@ -4,7 +4,7 @@
 //! another, up to [`MAX_INSTANCES`]; one that exceeds the function's timeout ends its instance.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -100,6 +100,19 @@ impl Function {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Copies a function's binary from one folder of functions to another; returns where it is now. Whoever runs a copy
+/// does not stand in the way of the next build: a running binary cannot be written.
+///
+/// # Errors
+/// When it cannot be copied.
+pub fn copy_binary(from: &Path, name: &str, to: &Path) -> std::io::Result<PathBuf> {
+    let folder = to.join(name);
+    std::fs::create_dir_all(&folder)?;
+    let copy = folder.join("bootstrap");
+    std::fs::copy(from.join(name).join("bootstrap"), &copy)?;
+    Ok(copy)
 }
 
 impl Runtime {
