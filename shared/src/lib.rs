@@ -7,6 +7,7 @@
 
 pub mod audit;
 pub mod aws;
+pub mod causes;
 pub mod clock;
 pub mod config;
 pub mod entropy;

@@ -2,6 +2,7 @@
 
 use aws_config::{BehaviorVersion, SdkConfig};
 use clap::Args;
+use echo_shared::causes::with_causes;
 use echo_shared::clock::Clock;
 use echo_shared::entropy::Entropy;
 use echo_shared::secret::Secret;
@@ -126,7 +127,7 @@ impl Bootstrap {
 async fn principal(sdk: &SdkConfig) -> Result<String, Failure> {
     let identity = aws_sdk_sts::Client::new(sdk).get_caller_identity().send().await;
     let identity = identity.map_err(|error| {
-        let cause = aws_sdk_sts::error::DisplayErrorContext(error);
+        let cause = with_causes(&error);
         format!("AWS does not know you; check your credentials and region (`aws sts get-caller-identity`): {cause}")
     })?;
     identity.arn.ok_or_else(|| "AWS does not say who you are".into())

@@ -4,11 +4,11 @@ use std::path::Path;
 
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::config::{BehaviorVersion, Credentials, Region};
-use aws_sdk_dynamodb::error::DisplayErrorContext;
 use aws_sdk_dynamodb::types::{
     AttributeDefinition, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType, TimeToLiveSpecification,
 };
 use dynoxide::Database;
+use echo_shared::causes::with_causes;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -120,13 +120,13 @@ async fn create_table(client: &Client, table: &TableSpec) -> Result<(), DynamoDb
         Err(error) if error.as_service_error().is_some_and(|error| error.is_resource_in_use_exception()) => {
             return Ok(());
         }
-        Err(error) => return Err(fail(DisplayErrorContext(error).to_string())),
+        Err(error) => return Err(fail(with_causes(&error))),
     }
     if let Some(attribute) = &table.ttl_attribute {
         let ttl = TimeToLiveSpecification::builder().attribute_name(attribute).enabled(true).build();
         let ttl = ttl.map_err(|error| fail(error.to_string()))?;
         let request = client.update_time_to_live().table_name(&table.name).time_to_live_specification(ttl);
-        request.send().await.map_err(|error| fail(DisplayErrorContext(error).to_string()))?;
+        request.send().await.map_err(|error| fail(with_causes(&error)))?;
     }
     Ok(())
 }

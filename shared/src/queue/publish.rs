@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_sqs::Client;
-use aws_sdk_sqs::error::DisplayErrorContext;
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 
+use crate::causes::with_causes;
 use crate::config::Env;
 use crate::event::{Envelope, Queue, routes};
 
@@ -77,7 +77,7 @@ impl Publisher {
         });
         let entries = entries.collect::<Result<Vec<_>, _>>().map_err(unavailable)?;
         let sent = self.sqs.send_message_batch().queue_url(url).set_entries(Some(entries)).send().await;
-        let refused = sent.map_err(|error| unavailable(DisplayErrorContext(error)))?.failed;
+        let refused = sent.map_err(|error| unavailable(with_causes(&error)))?.failed;
         for entry in &refused {
             tracing::warn!(code = entry.code(), message = entry.message().unwrap_or_default(), "message refused");
         }

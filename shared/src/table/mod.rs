@@ -6,11 +6,13 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, TransactWriteItem, Update};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+
+use crate::causes::with_causes;
 
 /// An item as the SDK sees it.
 pub type Item = HashMap<String, AttributeValue>;
@@ -210,7 +212,7 @@ where
     E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
     R: std::fmt::Debug + Send + Sync + 'static,
 {
-    TableError::Unavailable(DisplayErrorContext(error).to_string())
+    TableError::Unavailable(with_causes(&error))
 }
 
 fn build(error: impl std::fmt::Display) -> TableError {

@@ -18,6 +18,7 @@ use jsonwebtoken::jwk::JwkSet;
 use tokio::sync::Mutex;
 
 use super::{KeySource, KeysUnavailable};
+use crate::causes::with_causes;
 use crate::clock::Clock;
 
 /// Seconds for which fetched keys are fresh; login's `Cache-Control` says the same.
@@ -85,11 +86,6 @@ impl Jwks {
         let body = Limited::new(response.into_body(), MAX_BODY).collect().await.map_err(|error| error.to_string())?;
         Ok(body.to_bytes())
     }
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 impl KeySource for Jwks {

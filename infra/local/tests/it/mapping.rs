@@ -25,7 +25,8 @@ fn spec() -> MappingSpec {
         batch_size: 10,
         window: Duration::ZERO,
         report_failures: true,
-        max_concurrency: 2,
+        // Two would share what is there between them.
+        max_concurrency: 1,
     }
 }
 
@@ -222,7 +223,7 @@ async fn no_more_than_the_limit_run_at_once() {
 #[tokio::test]
 async fn a_window_fills_a_large_batch() {
     let queues = Queues::new(database().await, vec![q(60)]);
-    let spec = MappingSpec { batch_size: 100, window: Duration::from_secs(20), max_concurrency: 1, ..spec() };
+    let spec = MappingSpec { batch_size: 100, window: Duration::from_secs(20), ..spec() };
     let mut mapping = Mapping::start(spec, &queues, |_| Ok(String::new()));
     let begin = Instant::now();
     for _ in 0..10 {
@@ -249,7 +250,7 @@ async fn a_window_fills_a_large_batch() {
 async fn a_window_ends_by_itself() {
     let queues = Queues::new(database().await, vec![q(60)]);
     send(&queues, &["x"; 3]).await;
-    let spec = MappingSpec { batch_size: 100, window: Duration::from_millis(300), max_concurrency: 1, ..spec() };
+    let spec = MappingSpec { batch_size: 100, window: Duration::from_millis(300), ..spec() };
     let mut mapping = Mapping::start(spec, &queues, |_| Ok(String::new()));
     assert_eq!(mapping.call().await.len(), 3);
     mapping.stop().await;
@@ -260,7 +261,7 @@ async fn an_event_stays_below_six_megabytes() {
     let queues = Queues::new(database().await, vec![q(60)]);
     let large = "x".repeat(1_000_000);
     send(&queues, &[large.as_str(); 10]).await;
-    let spec = MappingSpec { batch_size: 100, window: Duration::from_millis(300), max_concurrency: 1, ..spec() };
+    let spec = MappingSpec { batch_size: 100, window: Duration::from_millis(300), ..spec() };
     let sizes = Arc::new(Mutex::new(Vec::new()));
     let seen = Arc::clone(&sizes);
     let mut mapping = Mapping::start(spec, &queues, move |event| {
@@ -292,7 +293,7 @@ async fn a_shutdown_finishes_the_batch_in_hand() {
         }
     });
     let (stop, stopped) = watch::channel(false);
-    let spec = MappingSpec { max_concurrency: 1, ..spec() };
+    let spec = spec();
     let task = tokio::spawn(mapping::run(spec, queues.clone(), function, stopped));
     begins.recv().await.unwrap();
     stop.send_replace(true);
