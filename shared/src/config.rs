@@ -100,10 +100,16 @@ impl<'a> Env<'a> {
         Secret::new(self.text(key))
     }
 
-    /// The content of the file that an optional setting names.
-    pub fn file(&mut self, key: &'static str) -> Option<Vec<u8>> {
+    /// The content of the file that an optional setting names; `is_valid` says whether it can be used.
+    pub fn file(&mut self, key: &'static str, is_valid: impl Fn(&[u8]) -> bool) -> Option<Vec<u8>> {
         let path = self.optional(key)?;
-        std::fs::read(&path).inspect_err(|error| self.invalid.push(format!("{key} ({path}: {error})"))).ok()
+        let reason = match std::fs::read(&path) {
+            Ok(content) if is_valid(&content) => return Some(content),
+            Ok(_) => "is not what it should be".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        self.invalid.push(format!("{key} ({path}: {reason})"));
+        None
     }
 
     /// The issuer, under `ECHO_ISSUER`.

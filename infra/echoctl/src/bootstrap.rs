@@ -45,6 +45,8 @@ pub struct Bootstrap {
     json: bool,
 }
 
+/// The shortest password for an admin who has nothing else to prove who they are (NIST SP 800-63B-4 section 3.1.1.2).
+const MIN_PASSWORD: usize = 15;
 /// What an organisation's first client may do.
 const SCOPES: &str = "openid profile email admin authorize events.write logs.write audit.read logs.read";
 
@@ -86,11 +88,19 @@ impl Bootstrap {
 
     fn password(&self, entropy: &Entropy) -> Result<(Secret, bool), Failure> {
         use std::io::IsTerminal;
-        if self.password_stdin || std::io::stdin().is_terminal() {
-            Ok((crate::login::password()?, false))
-        } else {
-            Ok((Secret::new(entropy.token()), true))
+        let terminal = std::io::stdin().is_terminal();
+        if !terminal && !self.password_stdin {
+            return Ok((Secret::new(entropy.token()), true));
         }
+        let password = crate::login::password()?;
+        if password.expose().chars().count() < MIN_PASSWORD {
+            return Err(format!("choose a password of at least {MIN_PASSWORD} characters").into());
+        }
+        // It can be done once: a slip of the finger must not be what is kept.
+        if terminal && rpassword::prompt_password("Again: ")? != password.expose() {
+            return Err("the two are not the same; try again".into());
+        }
+        Ok((password, false))
     }
 
     fn admin(&self, entropy: &Entropy, password: Secret) -> NewUser {

@@ -66,6 +66,7 @@ pub fn parse(text: &str, context: &Context) -> Result<Stack> {
         let properties = member(resource, "Properties");
         match kind.as_str() {
             "AWS::Serverless::Function" => template.function(&name, properties, &mut stack)?,
+            "AWS::Lambda::EventSourceMapping" => stack.mappings.push(template.mapping(&name, properties)?),
             "AWS::ApiGatewayV2::Route" => stack.routes.push(template.route(&name, properties)?),
             "AWS::SQS::Queue" => stack.queues.push(template.queue(&name, properties)?),
             "AWS::DynamoDB::Table" => stack.tables.push(template.table(&name, properties)?),
@@ -104,9 +105,8 @@ impl Template<'_> {
             let at = format!("{name}.Events.{event}");
             let source = member(body, "Properties");
             match member(body, "Type").as_str() {
-                Some("SQS") => stack.mappings.push(self.mapping(&at, &package, source)?),
                 Some("Schedule" | "ScheduleV2") => stack.schedules.push(schedule(&at, event, &package, source)?),
-                _ => return Err(content(&at, "only SQS and schedules are events; routes stand by themselves")),
+                _ => return Err(content(&at, "only schedules are events; routes and mappings stand by themselves")),
             }
         }
         let function = FunctionSpec {
@@ -130,13 +130,15 @@ impl Template<'_> {
         Ok(())
     }
 
-    fn mapping(&self, at: &str, function: &str, source: &Value) -> Result<MappingSpec> {
-        let queue = referenced(member(source, "Queue")).ok_or_else(|| missing(at, "Queue"))?;
+    fn mapping(&self, at: &str, source: &Value) -> Result<MappingSpec> {
+        let queue = referenced(member(source, "EventSourceArn")).ok_or_else(|| missing(at, "EventSourceArn"))?;
+        let function = referenced(member(source, "FunctionName")).ok_or_else(|| missing(at, "FunctionName"))?;
+        let function = self.resource(&function).and_then(|function| package_of(member(function, "Properties")));
         let types = member(source, "FunctionResponseTypes").as_sequence();
         let concurrency = number(member(member(source, "ScalingConfig"), "MaximumConcurrency")).unwrap_or(2);
         Ok(MappingSpec {
             queue: self.queue_name(&queue)?,
-            function: function.into(),
+            function: function.ok_or_else(|| missing(at, "a function with CodeUri"))?,
             batch_size: number(member(source, "BatchSize")).and_then(|size| size.try_into().ok()).unwrap_or(10),
             window: seconds(member(source, "MaximumBatchingWindowInSeconds")).unwrap_or_default(),
             report_failures: types.is_some_and(|types| types.iter().any(|t| t == "ReportBatchItemFailures")),

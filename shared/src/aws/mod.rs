@@ -11,6 +11,8 @@ use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use aws_types::region::Region;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 
 use crate::config::Env;
 use crate::secret::Secret;
@@ -51,7 +53,10 @@ impl Aws {
             session_token: env.optional("AWS_SESSION_TOKEN").map(Secret::new),
             dynamodb_endpoint,
             sqs_endpoint,
-            more_roots: env.file("SSL_CERT_FILE"),
+            more_roots: env.file("SSL_CERT_FILE", |pem| {
+                let certificates = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
+                certificates.is_ok_and(|found| !found.is_empty())
+            }),
         }
     }
 
@@ -92,11 +97,12 @@ impl Aws {
             roots = roots.with_pem_certificate(more.as_slice());
         }
         let builder = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc));
+        // Checked when they were read; without them no endpoint but plain http is trusted.
         match TlsContext::builder().with_trust_store(roots).build() {
             Ok(context) => builder.tls_context(context).build_https(),
             Err(error) => {
-                tracing::warn!(%error, "the trust store cannot be used; the machine's own is taken");
-                builder.build_https()
+                tracing::error!(%error, "the trust store cannot be used");
+                aws_smithy_http_client::Builder::new().build_http()
             }
         }
     }
@@ -143,9 +149,14 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_roots_that_cannot_be_read_is_named() {
-        let get = |key: &str| Some(if key == "SSL_CERT_FILE" { "/nowhere" } else { "x" }.to_owned());
-        let error = Env::from_fn(get).read(Aws::read).err().expect("there is no such file");
-        assert!(error.to_string().contains("SSL_CERT_FILE"), "{error}");
+    fn a_file_of_roots_that_cannot_be_used_is_named() {
+        for file in ["/nowhere", "Cargo.toml"] {
+            let get = |key: &str| Some(if key == "SSL_CERT_FILE" { file } else { "x" }.to_owned());
+            let error = Env::from_fn(get).read(Aws::read).err().expect("there are no roots");
+            assert!(error.to_string().contains("SSL_CERT_FILE"), "{error}");
+        }
+        let good = concat!(env!("CARGO_MANIFEST_DIR"), "/src/aws/roots.pem");
+        let get = |key: &str| Some(if key == "SSL_CERT_FILE" { good } else { "x" }.to_owned());
+        assert!(Env::from_fn(get).read(Aws::read).is_ok());
     }
 }

@@ -20,7 +20,9 @@ pub enum SettleError {
 
 /// Applies `apply` to every record and names those that failed, so that only they are delivered again.
 ///
-/// A body that is no envelope, an error and a panic each fail their own record and no other.
+/// A body that is no envelope, an error and a panic each fail their own record and no other. Only when everything that
+/// was tried at the same time failed is the rest left for the next delivery: then the fault is not the records', and the
+/// answer must come before the function's time is up.
 ///
 /// # Errors
 /// When a record cannot be named; the whole batch is then delivered again.
@@ -40,7 +42,13 @@ where
         if some.is_empty() {
             break;
         }
-        failed.extend(settle_some(some, &apply).await);
+        let tried = some.len();
+        let lost = settle_some(some, &apply).await;
+        let all = lost.len() == tried;
+        failed.extend(lost);
+        if all && tried == CONCURRENCY {
+            failed.extend(records.by_ref().filter_map(|record| record.message_id));
+        }
     }
     let mut response = SqsBatchResponse::default();
     response.batch_item_failures = failed.into_iter().map(failure).collect();
@@ -84,6 +92,9 @@ fn failure(message_id: String) -> BatchItemFailure {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
     use aws_lambda_events::sqs::SqsEvent;
     use serde_json::json;
 
@@ -119,6 +130,20 @@ mod tests {
         let response = settle(batch(&ids), apply).await.unwrap();
         let failed: Vec<_> = response.batch_item_failures.iter().map(|f| f.item_identifier.as_str()).collect();
         assert_eq!(failed, ["poison", "error", "panic"]);
+    }
+
+    #[tokio::test]
+    async fn when_all_that_was_tried_fails_the_rest_is_not_tried() {
+        let tried = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&tried);
+        let ids: Vec<String> = (0..95).map(|n| n.to_string()).collect();
+        let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+        let response = settle(batch(&ids), |_| {
+            count.fetch_add(1, Relaxed);
+            async { Err::<(), _>("the table is away") }
+        });
+        assert_eq!(response.await.unwrap().batch_item_failures.len(), 95);
+        assert_eq!(tried.load(Relaxed), super::CONCURRENCY);
     }
 
     #[tokio::test]

@@ -325,7 +325,7 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn each_new_connection_waits_and_a_kept_one_does_not() {
-        let delay = Duration::from_millis(200);
+        let delay = Duration::from_secs(1);
         let recorder = Recorder::start(Service::Sqs, upstream().await).await.unwrap();
         recorder.delay_connections(delay);
         let (one, other) = (reqwest::Client::new(), reqwest::Client::new());

@@ -44,12 +44,14 @@ impl Cloud {
     pub async fn start() -> Self {
         let directory = std::env::temp_dir().join(format!("deployed-{}", std::process::id()));
         std::fs::create_dir_all(&directory).unwrap();
-        // Held until just before the emulator takes it.
-        let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+        let held = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = held.local_addr().unwrap().port();
         let endpoint = format!("http://127.0.0.1:{port}");
         let bin = root().join(".echo/ministack/bin");
         let path = format!("{}:{}", bin.display(), Env::process().optional("PATH").unwrap());
         let log = File::create(directory.join("log")).unwrap();
+        // Held until here, where the emulator takes it.
+        drop(held);
         let emulator = Command::new(bin.join("ministack"))
             .current_dir(&directory)
             .env("PATH", path)

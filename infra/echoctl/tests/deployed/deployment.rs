@@ -27,11 +27,17 @@ async fn what_sam_deploys_is_echo() {
     relay_delivers_what_bootstrap_left(&echo).await;
     nobody_overwrites_the_log(&cloud).await;
 
-    // An upgrade keeps keys and data: a token from before is good after it.
-    let before = echo.service_token().await;
-    cloud.deploy(&["LogRetentionDays=7"]).await;
-    assert!(!echo.audit_log(&before).await.is_empty());
+    // An upgrade publishes new versions and keeps keys and data: a token from before is good after it.
+    let (token, keys, version) = (echo.service_token().await, keys(&echo).await, cloud.ask("live-version").await);
+    cloud.deploy(&["LoginConcurrency=5"]).await;
+    assert!(cloud.ask("live-version").await.as_i64() > version.as_i64());
+    assert_eq!(self::keys(&echo).await, keys);
+    assert!(!echo.audit_log(&token).await.is_empty());
     person::sign_in(&echo, "bob@demo.test").await;
+}
+
+async fn keys(echo: &Echo) -> Value {
+    echo.http.get(format!("{}/oauth2/jwks", echo.url)).send().await.unwrap().json().await.unwrap()
 }
 
 async fn bootstrap(cloud: &Cloud) -> Echo {

@@ -1,4 +1,4 @@
-"""Asks the emulated account what no function may ask it. Usage: emulator.py STACK excuse|insert-only|resources"""
+"""Asks the emulated account what no function may ask it. Usage: emulator.py STACK excuse|insert-only|live-version"""
 
 import json
 import sys
@@ -85,5 +85,11 @@ def insert_only():
     return found
 
 
-answers = {"excuse": excuse, "insert-only": insert_only, "resources": lambda: sorted(resources)}
+def live_version():
+    """The version of LoginFunction that callers get."""
+    name = resources["LoginFunction"]["PhysicalResourceId"]
+    return int(boto3.client("lambda").get_alias(FunctionName=name, Name="live")["FunctionVersion"])
+
+
+answers = {"excuse": excuse, "insert-only": insert_only, "live-version": live_version}
 print(json.dumps(answers[question]()))
