@@ -19,6 +19,7 @@ use tokio::net::TcpListener;
 use tokio::process::{Child, Command};
 
 pub const STACK: &str = "echo";
+const BUILT: &str = ".aws-sam/build/template.yaml";
 
 pub struct Cloud {
     pub endpoint: String,
@@ -109,13 +110,31 @@ impl Cloud {
         Env::from_fn(|key| environment.get(key).map(|value| (*value).to_owned())).read(Aws::read).unwrap().dynamodb()
     }
 
-    /// `sam deploy` of what `sam build` left, as `samconfig.toml` has it; the same call again is an upgrade.
-    pub async fn deploy(&self, parameters: &[&str]) {
+    /// `sam deploy` of what `sam build` left, as `samconfig.toml` has it.
+    pub async fn deploy(&self) {
+        self.deploy_template(Path::new(BUILT)).await;
+    }
+
+    /// `sam deploy` of the same with something changed.
+    pub async fn upgrade(&self, from: &str, to: &str) {
+        let built = std::fs::read_to_string(root().join(BUILT)).unwrap();
+        assert!(built.contains(from));
+        // Beside it, because it names the binaries by relative paths.
+        let changed = root().join(BUILT).with_file_name("upgrade.yaml");
+        std::fs::write(&changed, built.replace(from, to)).unwrap();
+        self.deploy_template(&changed).await;
+        std::fs::remove_file(changed).unwrap();
+    }
+
+    async fn deploy_template(&self, template: &Path) {
         let issuer = format!("Issuer={}", self.url);
         let output = self
             .command(".echo/sam/bin/sam")
             .args(["deploy", "--stack-name", STACK, "--no-progressbar", "--parameter-overrides", &issuer])
-            .args(parameters)
+            .arg("--template-file")
+            .arg(template)
+            .arg("--config-file")
+            .arg(root().join("samconfig.toml"))
             .output()
             .await
             .unwrap();

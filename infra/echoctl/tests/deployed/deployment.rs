@@ -16,7 +16,7 @@ use super::{person, story};
 #[tokio::test(flavor = "multi_thread")]
 async fn what_sam_deploys_is_echo() {
     let cloud = Cloud::start().await;
-    cloud.deploy(&[]).await;
+    cloud.deploy().await;
     assert_eq!(cloud.ask("excuse").await, 6, "the roles that send or insert");
     let echo = bootstrap(&cloud).await;
     seed_the_rest(&cloud).await;
@@ -29,7 +29,7 @@ async fn what_sam_deploys_is_echo() {
 
     // An upgrade publishes new versions and keeps keys and data: a token from before is good after it.
     let (token, keys, version) = (echo.service_token().await, keys(&echo).await, cloud.ask("live-version").await);
-    cloud.deploy(&["LoginConcurrency=5"]).await;
+    cloud.upgrade("MemorySize: 1769", "MemorySize: 2048").await;
     assert!(cloud.ask("live-version").await.as_i64() > version.as_i64());
     assert_eq!(self::keys(&echo).await, keys);
     assert!(!echo.audit_log(&token).await.is_empty());
