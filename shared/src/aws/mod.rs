@@ -91,20 +91,15 @@ impl Aws {
         SharedCredentialsProvider::new(Credentials::new(&self.access_key_id, secret, token, None, "environment"))
     }
 
+    #[expect(clippy::expect_used, reason = "a function that cannot say whom to trust must not start")]
     fn http_client(&self) -> SharedHttpClient {
         let mut roots = TrustStore::empty().with_pem_certificate(ROOTS);
         if let Some(more) = &self.more_roots {
             roots = roots.with_pem_certificate(more.as_slice());
         }
+        let context = TlsContext::builder().with_trust_store(roots).build().expect("roots that were checked when read");
         let builder = aws_smithy_http_client::Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc));
-        // Checked when they were read; without them no endpoint but plain http is trusted.
-        match TlsContext::builder().with_trust_store(roots).build() {
-            Ok(context) => builder.tls_context(context).build_https(),
-            Err(error) => {
-                tracing::error!(%error, "the trust store cannot be used");
-                aws_smithy_http_client::Builder::new().build_http()
-            }
-        }
+        builder.tls_context(context).build_https()
     }
 }
 
