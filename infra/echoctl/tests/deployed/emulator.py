@@ -14,7 +14,7 @@ resources = {
 
 
 def role_name(function):
-    return resources[f"{function}FunctionRole"]["PhysicalResourceId"]
+    return resources[f"{function}Role"]["PhysicalResourceId"]
 
 
 # MiniStack asks for actions that AWS does not have. AWS asks for `sqs:SendMessage` also for a batch (Amazon SQS API

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 
 use serde_yaml_ng::Value;
 
+use super::calls::{Source, files, text};
+
 /// Action and resource.
 type Right = (String, String);
 
@@ -18,33 +20,70 @@ const OWN_TABLE: [(&str, &str); 6] = [
     ("relay", "OutboxTable"),
 ];
 
-/// What a call needs; `own` is the function's own table.
+/// What a call needs, whatever it is called on; `own` is the function's own table.
 const CALLS: [(&str, &[(&str, &str)]); 14] = [
-    ("table.find", &[("dynamodb:GetItem", "own")]),
-    ("table.partition", &[("dynamodb:Query", "own")]),
-    ("table.put", &[("dynamodb:PutItem", "own")]),
-    ("table.put_new", &[("dynamodb:PutItem", "own")]),
-    ("table.update", &[("dynamodb:UpdateItem", "own")]),
-    ("table.delete_existing", &[("dynamodb:DeleteItem", "own")]),
-    ("table.remove", &[("dynamodb:DeleteItem", "own")]),
-    ("table.scan_page", &[("dynamodb:Scan", "own")]),
+    ("find", &[("dynamodb:GetItem", "own")]),
+    ("partition", &[("dynamodb:Query", "own")]),
+    ("put", &[("dynamodb:PutItem", "own")]),
+    ("put_new", &[("dynamodb:PutItem", "own")]),
+    ("update", &[("dynamodb:UpdateItem", "own")]),
+    ("delete_existing", &[("dynamodb:DeleteItem", "own")]),
+    ("remove", &[("dynamodb:DeleteItem", "own")]),
+    ("scan_page", &[("dynamodb:Scan", "own")]),
     ("client.query", &[("dynamodb:Query", "own")]),
-    ("client.execute_transaction", &[("dynamodb:PartiQLInsert", "own")]),
-    ("publisher.publish", &[("sqs:SendMessage", "AuditQueue")]),
-    ("outbox.writes", &[("dynamodb:PutItem", "OutboxTable")]),
-    ("outbox.flush", &[("dynamodb:DeleteItem", "OutboxTable"), ("sqs:SendMessage", "AuditQueue")]),
+    ("execute_transaction", &[("dynamodb:PartiQLInsert", "own")]),
+    ("publish", &[("sqs:SendMessage", "AuditQueue")]),
+    ("writes", &[("dynamodb:PutItem", "OutboxTable")]),
+    ("flush", &[("dynamodb:DeleteItem", "OutboxTable"), ("sqs:SendMessage", "AuditQueue")]),
     (
-        "outbox.relay_at",
+        "relay_at",
         &[("dynamodb:Scan", "OutboxTable"), ("dynamodb:DeleteItem", "OutboxTable"), ("sqs:SendMessage", "AuditQueue")],
     ),
 ];
 
-/// Every call of the SDKs stands in one of these places; the other functions go through them.
+/// First arguments that the standard library's and the metrics' methods of these names take, and tables' do not.
+const OTHER_ARGUMENTS: [&str; 4] = ["|", "'", "\"", "Metric::"];
+
+/// What Lambda does with a function's role: it reads the queue that the function works off.
+const LAMBDA: [(&str, &[(&str, &str)]); 1] = [(
+    "audit-consume",
+    &[
+        ("sqs:ReceiveMessage", "AuditQueue"),
+        ("sqs:DeleteMessage", "AuditQueue"),
+        ("sqs:GetQueueAttributes", "AuditQueue"),
+    ],
+)];
+
+/// Every request of the SDKs is made in one of these places; the other functions go through them.
 const SDK_CALLS: [(&str, &[&str]); 4] = [
     ("shared/src/table/mod.rs", &["get_item", "query", "scan", "delete_item", "transact_write_items"]),
     ("shared/src/queue/publish.rs", &["send_message_batch"]),
     ("functions/query/src/store.rs", &["query"]),
     ("functions/audit-consume/src/lib.rs", &["execute_transaction"]),
+];
+
+/// Names of the SDKs' requests that nothing else has, called on anything. `query` is a URL's, too.
+const SDK_NAMES: [&str; 20] = [
+    "get_item",
+    "batch_get_item",
+    "transact_get_items",
+    "put_item",
+    "update_item",
+    "delete_item",
+    "batch_write_item",
+    "transact_write_items",
+    "execute_statement",
+    "batch_execute_statement",
+    "execute_transaction",
+    "scan",
+    "send_message",
+    "send_message_batch",
+    "receive_message",
+    "delete_message",
+    "delete_message_batch",
+    "change_message_visibility",
+    "change_message_visibility_batch",
+    "purge_queue",
 ];
 
 fn root() -> &'static Path {
@@ -55,55 +94,120 @@ fn template() -> Value {
     serde_yaml_ng::from_str(&std::fs::read_to_string(root().join("template.yaml")).unwrap()).unwrap()
 }
 
+fn resources(template: &Value) -> impl Iterator<Item = (&str, &Value)> {
+    template["Resources"].as_mapping().unwrap().iter().map(|(name, resource)| (name.as_str().unwrap(), resource))
+}
+
 fn right(action: &str, resource: &str) -> Right {
     (action.into(), resource.into())
 }
 
-/// The functions' logical ids, their crates and what their roles may do.
-fn granted() -> BTreeMap<String, (String, BTreeSet<Right>)> {
+/// What follows an intrinsic function: `X.Arn` of `!GetAtt X.Arn`.
+fn argument(value: &Value) -> &str {
+    let Value::Tagged(tagged) = value else { panic!("{value:?}: name the resource") };
+    tagged.value.as_str().unwrap()
+}
+
+/// Who uses a role, by logical id: functions, and the schedule by the id that SAM gives it.
+fn users(template: &Value) -> BTreeMap<String, String> {
+    let mut users = BTreeMap::new();
+    let mut add = |role: &Value, user: String| {
+        let role = argument(role).strip_suffix(".Arn").unwrap().to_owned();
+        if let Some(other) = users.insert(role, user) {
+            panic!("{other} shares its role");
+        }
+    };
+    for (name, resource) in resources(template) {
+        let (kind, properties) = (resource["Type"].as_str().unwrap(), &resource["Properties"]);
+        if !kind.ends_with("::Function") {
+            continue;
+        }
+        // SAM makes a role with managed policies for a function without one, and another for what calls it.
+        assert!(properties.get("Policies").is_none() && properties.get("Connectors").is_none(), "{name}");
+        add(&properties["Role"], name.to_owned());
+        for (event, source) in properties["Events"].as_mapping().into_iter().flatten() {
+            assert_eq!(source["Type"], "ScheduleV2", "{name}: a mapping stands by itself");
+            add(&source["Properties"]["RoleArn"], format!("{name}{}", event.as_str().unwrap()));
+        }
+    }
+    users
+}
+
+/// What each role's user may do, without logs and traces, which are held against what they must be.
+fn granted() -> BTreeMap<String, BTreeSet<Right>> {
     let template = template();
+    let mut users = users(&template);
     let mut granted = BTreeMap::new();
-    for (name, resource) in template["Resources"].as_mapping().unwrap() {
-        if resource["Type"] != "AWS::Serverless::Function" {
+    for (name, resource) in resources(&template) {
+        let kind = resource["Type"].as_str().unwrap();
+        assert!(!["AWS::IAM::Policy", "AWS::IAM::ManagedPolicy", "AWS::IAM::RolePolicy"].contains(&kind), "{name}");
+        if kind != "AWS::IAM::Role" {
             continue;
         }
         let properties = &resource["Properties"];
-        let mut rights = BTreeSet::new();
+        assert!(properties.get("ManagedPolicyArns").is_none(), "{name} has a managed policy");
+        let user = users.remove(name).unwrap_or_else(|| panic!("{name} is nobody's"));
+        let (mut rights, mut logs_and_traces) = (BTreeSet::new(), BTreeSet::new());
         for policy in properties["Policies"].as_sequence().unwrap() {
-            for statement in policy["Statement"].as_sequence().expect("a policy is written out, not named") {
+            for statement in policy["PolicyDocument"]["Statement"].as_sequence().unwrap() {
                 assert_eq!(statement["Effect"], "Allow");
-                let Value::Tagged(resource) = &statement["Resource"] else { panic!("{name:?}: name the resource") };
-                let resource = resource.value.as_str().unwrap().strip_suffix(".Arn").unwrap();
-                let actions = statement["Action"].as_sequence().unwrap();
-                rights.extend(actions.iter().map(|action| right(action.as_str().unwrap(), resource)));
+                let resource = match &statement["Resource"] {
+                    Value::String(text) => text.as_str(),
+                    tagged => argument(tagged),
+                };
+                let resource = resource.strip_suffix(".Arn").unwrap_or(resource);
+                let resource = resource.rsplit_once(":parameter").map_or(resource, |(_, parameter)| parameter);
+                for action in statement["Action"].as_sequence().unwrap().iter().map(|action| action.as_str().unwrap()) {
+                    let own = action.starts_with("logs:") || action.starts_with("xray:");
+                    let set = if own { &mut logs_and_traces } else { &mut rights };
+                    assert!(set.insert(right(action, resource)), "twice: {name}, {action}");
+                }
             }
         }
-        // SAM answers an SQS event with a managed policy for every queue of the account.
-        for event in properties["Events"].as_mapping().into_iter().flat_map(|events| events.values()) {
-            assert_eq!(event["Type"], "ScheduleV2", "{name:?}: a mapping stands by itself");
+        if let Some(function) = user.strip_suffix("Function") {
+            let group = format!("{function}LogGroup");
+            let expected = [
+                right("logs:CreateLogStream", &group),
+                right("logs:PutLogEvents", &group),
+                right("xray:PutTelemetryRecords", "*"),
+                right("xray:PutTraceSegments", "*"),
+            ];
+            assert_eq!(logs_and_traces, BTreeSet::from(expected), "{name}");
+            assert_eq!(argument(&template["Resources"][&user]["Properties"]["LoggingConfig"]["LogGroup"]), group);
+        } else {
+            assert!(logs_and_traces.is_empty(), "{name}");
         }
-        let package = properties["CodeUri"].as_str().unwrap().strip_prefix("functions/").unwrap();
-        granted.insert(name.as_str().unwrap().to_owned(), (package.to_owned(), rights));
+        granted.insert(user, rights);
     }
+    assert!(users.is_empty(), "roles that are not there: {users:?}");
     granted
+}
+
+/// The functions whose rights follow from their source, with their packages.
+fn functions() -> BTreeMap<String, String> {
+    let template = template();
+    let functions = resources(&template).filter(|(_, resource)| resource["Type"] == "AWS::Serverless::Function");
+    let package = |resource: &Value| {
+        resource["Properties"]["CodeUri"].as_str().unwrap().strip_prefix("functions/").unwrap().to_owned()
+    };
+    functions.map(|(name, resource)| (name.to_owned(), package(resource))).collect()
 }
 
 #[test]
 fn the_documented_rights_are_the_granted_ones() {
     let text = std::fs::read_to_string(root().join("docs/permissions.md")).unwrap();
     let rows = text.lines().filter_map(|line| line.strip_prefix("| "));
-    let cells = rows.map(|row| row.split(" | ").collect::<Vec<_>>()).filter(|cells| cells[0].ends_with("Function"));
+    let cells = rows.map(|row| row.split(" | ").collect::<Vec<_>>()).filter(|cells| cells[0].contains("Function"));
     let mut documented: BTreeMap<String, BTreeSet<Right>> = BTreeMap::new();
     for cells in cells {
         let new = documented.entry(cells[0].into()).or_default().insert(right(cells[1], cells[2]));
         assert!(new, "twice: {cells:?}");
     }
-    let granted = granted().into_iter().map(|(name, (_, rights))| (name, rights)).collect();
-    assert_eq!(documented, granted);
+    assert_eq!(documented, granted());
 }
 
 #[test]
-fn nobody_is_granted_a_wildcard() {
+fn nobody_is_granted_a_wildcard_but_for_traces() {
     fn statements<'a>(value: &'a Value, found: &mut Vec<&'a Value>) {
         match value {
             Value::Mapping(mapping) => {
@@ -120,34 +224,42 @@ fn nobody_is_granted_a_wildcard() {
     let template = template();
     let mut found = Vec::new();
     statements(&template, &mut found);
-    assert!(found.len() > 10);
+    assert!(found.len() > 30);
     for statement in found {
+        // They have no resource that could be named.
+        let traces: Value = serde_yaml_ng::from_str("[xray:PutTraceSegments, xray:PutTelemetryRecords]").unwrap();
         let text = serde_yaml_ng::to_string(statement).unwrap();
-        assert!(!text.contains('*'), "{text}");
+        assert!(!text.contains('*') || (statement["Action"] == traces && text.matches('*').count() == 1), "{text}");
     }
 }
 
 #[test]
 fn what_is_granted_is_what_the_source_calls() {
-    let mut granted_to: BTreeMap<String, BTreeSet<Right>> = BTreeMap::new();
-    for (package, rights) in granted().into_values() {
-        // The binary `login` is deployed twice; what both may do together is what it calls.
-        granted_to.entry(package).or_default().extend(rights);
+    let granted = granted();
+    let mut compared = BTreeSet::new();
+    for (function, package) in functions() {
+        let (_, own) = OWN_TABLE.iter().find(|(name, _)| *name == package).unwrap();
+        let source = source(&function, &package);
+        let needed = called(&source).flat_map(|(_, rights)| rights.iter());
+        let (_, lambda) = LAMBDA.iter().find(|(name, _)| *name == package).unwrap_or(&("", &[]));
+        let needed = needed.chain(lambda.iter());
+        let needed = needed.map(|(action, resource)| right(action, if *resource == "own" { own } else { resource }));
+        assert_eq!(needed.collect::<BTreeSet<_>>(), granted[&function], "{function}");
+        compared.insert(package);
     }
-    let called = OWN_TABLE.map(|(package, own)| {
-        let source = calls(package);
-        let needed = CALLS.iter().filter(|(call, _)| source.contains(&format!("{call}(")));
-        let rights = needed.flat_map(|(_, rights)| rights.iter());
-        let rights = rights.map(|(action, resource)| right(action, if *resource == "own" { own } else { resource }));
-        let mut rights: BTreeSet<Right> = rights.collect();
-        if package == "audit-consume" {
-            // Lambda reads the queue with the function's role.
-            let actions = ["sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"];
-            rights.extend(actions.map(|action| right(action, "AuditQueue")));
-        }
-        (package.to_owned(), rights)
-    });
-    assert_eq!(BTreeMap::from(called), granted_to);
+    assert_eq!(compared.len(), OWN_TABLE.len());
+}
+
+/// The calls of [`CALLS`] that stand in `text`.
+fn called(text: &str) -> impl Iterator<Item = &'static (&'static str, &'static [(&'static str, &'static str)])> {
+    CALLS.iter().filter(move |(call, _)| {
+        let call = if call.contains('.') { format!("{call}(") } else { format!(".{call}(") };
+        text.match_indices(&call).any(|(start, _)| {
+            let argument = &text[start + call.len()..];
+            !OTHER_ARGUMENTS.iter().any(|other| argument.starts_with(other))
+                && !argument.starts_with(|c: char| c.is_ascii_digit())
+        })
+    })
 }
 
 #[test]
@@ -157,62 +269,72 @@ fn the_sdks_are_called_in_known_places_only() {
         .map(|(file, calls)| (root().join(file), calls.iter().map(|call| (*call).to_owned()).collect()))
         .collect();
     let mut found: BTreeMap<PathBuf, BTreeSet<String>> = BTreeMap::new();
-    for file in sources(&root().join("functions")).into_iter().chain(sources(&root().join("shared/src"))) {
-        let text = squeezed(&file);
-        // A fluent builder of the SDKs is a method without arguments on a client.
-        for (start, _) in text.match_indices("client.") {
-            let rest = text.get(start + "client.".len()..).unwrap();
-            let name: String = rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
-            let plain = ["clone", "as_ref"].contains(&name.as_str());
-            if !plain && rest.get(name.len()..).unwrap().starts_with("()") {
-                found.entry(file.clone()).or_default().insert(name);
+    for file in files(&root().join("functions")).into_iter().chain(files(&root().join("shared/src"))) {
+        let text = text(&file);
+        // A request is a method without arguments.
+        let named = SDK_NAMES.iter().filter(|name| text.contains(&format!(".{name}()")));
+        let mut names: BTreeSet<String> = named.map(|name| (*name).to_owned()).collect();
+        for client in ["client.", "sqs.", "dynamodb."] {
+            for (start, _) in text.match_indices(client) {
+                let rest = &text[start + client.len()..];
+                let name: String = rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
+                if rest[name.len()..].starts_with("()") && !["clone", "as_ref"].contains(&name.as_str()) {
+                    names.insert(name);
+                }
             }
         }
-        for (start, _) in text.match_indices("sqs.") {
-            let name: String = text.get(start + 4..).unwrap().chars().take_while(|c| *c != '(').collect();
-            if name == "send_message_batch" || name == "send_message" {
-                found.entry(file.clone()).or_default().insert(name);
-            }
+        if !names.is_empty() {
+            found.insert(file, names);
         }
     }
     assert_eq!(found, known);
 }
 
-/// A function's source without what only operators' tools call, as one line without blanks and type arguments.
-fn calls(package: &str) -> String {
+/// What a deployed function can run: the source behind its routes, or all of its crate's. Without what only operators'
+/// tools call, with their own rights.
+fn source(function: &str, package: &str) -> String {
     let folder = root().join("functions").join(package).join("src");
-    let files = sources(&folder).into_iter().filter(|file| !file.ends_with("admin.rs"));
-    let mut text: String = files.map(|file| squeezed(&file)).collect();
-    // Policies are published by operators, with their own rights.
-    if let Some((before, publish)) = text.split_once("pubasyncfnpublish(") {
-        let (_, after) = publish.split_once("asyncfnactive_number").unwrap();
-        text = format!("{before}{after}");
+    let files: Vec<PathBuf> = files(&folder).into_iter().filter(|file| !file.ends_with("admin.rs")).collect();
+    if functions().values().filter(|other| *other == package).count() > 1 {
+        return Source::read(&files).reachable(&handlers(function, &folder));
     }
-    text
+    let mut source: String = files.iter().map(|file| text(file)).collect();
+    if let Some((before, publish)) = source.split_once("pub async fn publish(") {
+        let (_, after) = publish.split_once("async fn active_number").unwrap();
+        source = format!("{before}{after}");
+    }
+    source
 }
 
-fn sources(folder: &Path) -> Vec<PathBuf> {
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() && !path.ends_with("tests") {
-            files.extend(sources(&path));
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            files.push(path);
+/// What the crate's router calls for the routes that lead to `function`.
+fn handlers(function: &str, folder: &Path) -> Vec<String> {
+    let template = template();
+    let target = |name: &str| argument(&template["Resources"][name]["Properties"]["IntegrationUri"]).to_owned();
+    let routes = resources(&template).filter(|(_, resource)| resource["Type"] == "AWS::ApiGatewayV2::Route");
+    let router = text(&folder.join("lib.rs"));
+    let mut handlers = Vec::new();
+    for (name, route) in routes {
+        let integration = argument(&route["Properties"]["Target"]).strip_prefix("integrations/${").unwrap();
+        if target(integration.strip_suffix('}').unwrap()) != format!("{function}.Alias") {
+            continue;
         }
+        let (method, path) = route["Properties"]["RouteKey"].as_str().unwrap().split_once(' ').unwrap();
+        let (_, line) = router.split_once(&format!("route(\"{path}\",")).unwrap_or_else(|| panic!("{name}"));
+        let (line, _) = line.split_once("))").unwrap();
+        let (_, handler) = line.split_once(&format!("{}(", method.to_lowercase())).unwrap_or_else(|| panic!("{name}"));
+        handlers.push(handler.split(')').next().unwrap().to_owned());
     }
-    files
+    assert!(!handlers.is_empty(), "{function} has no routes");
+    handlers
 }
 
-fn squeezed(file: &Path) -> String {
-    let text = std::fs::read_to_string(file).unwrap();
-    let code = text.lines().take_while(|line| !line.contains("#[cfg(test)]"));
-    let mut squeezed: String =
-        code.filter(|line| !line.trim_start().starts_with("//")).flat_map(|line| line.split_whitespace()).collect();
-    squeezed = squeezed.replace("table()", "table").replace("self.sqs.", "sqs.");
-    while let Some((before, rest)) = squeezed.split_once("::<") {
-        let Some((_, after)) = rest.split_once(">(") else { break };
-        squeezed = format!("{before}({after}");
-    }
-    squeezed
+#[test]
+fn what_a_route_cannot_reach_is_not_counted() {
+    let source = Source::read(&files(&root().join("functions/login/src")));
+    let userinfo = source.reachable(&["userinfo::answer".into()]);
+    assert!(["grant(&self", "session(&self", "put_first_key(&self"].iter().all(|name| userinfo.contains(name)));
+    assert!(["end_session(&self", "replace_password_hash(&self"].iter().all(|name| !userinfo.contains(name)));
+    let login = source.reachable(&["login::post".into()]);
+    assert!(["end_session(&self", "replace_password_hash(&self"].iter().all(|name| login.contains(name)));
+    assert!(["redeem_code(&self", "record_grant(&self"].iter().all(|name| !login.contains(name)));
 }
