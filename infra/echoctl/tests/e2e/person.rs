@@ -7,6 +7,7 @@ use openidconnect::{
     AuthenticationFlow, AuthorizationCode, ClientId, CsrfToken, HttpRequest, HttpResponse, IssuerUrl, Nonce,
     OAuth2TokenResponse, PkceCodeChallenge, RedirectUrl, Scope, TokenResponse,
 };
+use reqwest::StatusCode;
 use reqwest::header::{COOKIE, LOCATION, ORIGIN, SET_COOKIE};
 use url::Url;
 
@@ -14,8 +15,10 @@ use super::echo::Echo;
 
 pub const PASSWORD: &str = "correct-horse-battery-staple";
 
-pub struct SignedIn {
+pub struct SignedIn<'a> {
     pub access_token: String,
+    id_token: String,
+    browser: Browser<'a>,
     pub subject: String,
     pub email: String,
 }
@@ -76,7 +79,7 @@ fn field(html: &str, name: &str) -> String {
 }
 
 /// The whole code flow with PKCE, discovery to verified ID token.
-pub async fn sign_in(echo: &Echo, email: &str) -> SignedIn {
+pub async fn sign_in<'a>(echo: &'a Echo, email: &str) -> SignedIn<'a> {
     let http = |request: HttpRequest| async { call(&echo.http, request).await };
     let issuer = IssuerUrl::new(echo.url.clone()).unwrap();
     let metadata = CoreProviderMetadata::discover_async(issuer, &http).await.unwrap();
@@ -105,8 +108,32 @@ pub async fn sign_in(echo: &Echo, email: &str) -> SignedIn {
     let claims = id_token.claims(&client.id_token_verifier(), &nonce).unwrap();
     SignedIn {
         access_token: tokens.access_token().secret().clone(),
+        id_token: id_token.to_string(),
+        browser,
         subject: claims.subject().to_string(),
         email: claims.email().unwrap().to_string(),
+    }
+}
+
+/// The answer to a password that is wrong.
+pub async fn mistype(echo: &Echo, email: &str) -> StatusCode {
+    let account = Url::parse(&format!("{}/account", echo.url)).unwrap();
+    Browser::new(echo).sign_in(account, email, "correct-horse-battery-stable").await.unwrap().status()
+}
+
+impl SignedIn<'_> {
+    /// What `/oauth2/userinfo` answers.
+    pub async fn userinfo(&self) -> StatusCode {
+        let Echo { http, url, .. } = self.browser.echo;
+        let request = http.get(format!("{url}/oauth2/userinfo")).bearer_auth(&self.access_token);
+        request.send().await.unwrap().status()
+    }
+
+    /// Signs out as the application asks for it.
+    pub async fn sign_out(&self) -> StatusCode {
+        let Echo { http, url, .. } = self.browser.echo;
+        let request = http.get(format!("{url}/oauth2/logout")).query(&[("id_token_hint", &self.id_token)]);
+        self.browser.send(request).await.unwrap().status()
     }
 }
 
