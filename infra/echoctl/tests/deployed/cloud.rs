@@ -25,6 +25,8 @@ pub struct Cloud {
     pub endpoint: String,
     /// The issuer: the front's URL.
     pub url: String,
+    /// The same front under another name.
+    pub other_url: String,
     front: Arc<Front>,
     emulator: Child,
     directory: PathBuf,
@@ -66,10 +68,11 @@ impl Cloud {
             .expect("MiniStack is there; `./scripts/setup --deploy` installs it");
         let front = Arc::new(Front { http: client(), target: OnceLock::new() });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://localhost:{}", listener.local_addr().unwrap().port());
+        let port = listener.local_addr().unwrap().port();
+        let (url, other_url) = (format!("http://localhost:{port}"), format!("http://127.0.0.1:{port}"));
         let router = Router::new().fallback(forward).with_state(Arc::clone(&front));
         tokio::spawn(async move { axum::serve(listener, router).await });
-        let cloud = Self { endpoint, url, front, emulator, directory };
+        let cloud = Self { endpoint, url, other_url, front, emulator, directory };
         cloud.wait().await;
         cloud
     }
@@ -112,22 +115,25 @@ impl Cloud {
 
     /// `sam deploy` of what `sam build` left, as `samconfig.toml` has it.
     pub async fn deploy(&self) {
-        self.deploy_template(Path::new(BUILT)).await;
+        self.deploy_template(Path::new(BUILT), &self.url).await;
     }
 
     /// `sam deploy` of the same with something changed.
-    pub async fn upgrade(&self, from: &str, to: &str) {
-        let built = std::fs::read_to_string(root().join(BUILT)).unwrap();
-        assert!(built.contains(from));
+    pub async fn upgrade(&self, issuer: &str, changes: &[(&str, &str)]) {
+        let mut template = std::fs::read_to_string(root().join(BUILT)).unwrap();
+        for (from, to) in changes {
+            assert!(template.contains(from), "{from}");
+            template = template.replace(from, to);
+        }
         // Beside it, because it names the binaries by relative paths.
         let changed = root().join(BUILT).with_file_name("upgrade.yaml");
-        std::fs::write(&changed, built.replace(from, to)).unwrap();
-        self.deploy_template(&changed).await;
+        std::fs::write(&changed, template).unwrap();
+        self.deploy_template(&changed, issuer).await;
         std::fs::remove_file(changed).unwrap();
     }
 
-    async fn deploy_template(&self, template: &Path) {
-        let issuer = format!("Issuer={}", self.url);
+    async fn deploy_template(&self, template: &Path, issuer: &str) {
+        let issuer = format!("Issuer={issuer}");
         let output = self
             .command(".echo/sam/bin/sam")
             .args(["deploy", "--stack-name", STACK, "--no-progressbar", "--parameter-overrides", &issuer])

@@ -18,7 +18,9 @@ async fn what_sam_deploys_is_echo() {
     let cloud = Cloud::start().await;
     cloud.deploy().await;
     assert_eq!(cloud.ask("excuse").await, 6, "the roles that send or insert");
-    let echo = bootstrap(&cloud).await;
+    let secret = bootstrap(&cloud).await;
+    let echo_at = |url: &str| Echo::new(url, ("demo-service", &secret));
+    let echo = echo_at(&cloud.url);
     seed_the_rest(&cloud).await;
 
     story::sign_in_and_ask(&echo).await;
@@ -29,18 +31,34 @@ async fn what_sam_deploys_is_echo() {
 
     // An upgrade publishes new versions and keeps keys and data: a token from before is good after it.
     let (token, keys, version) = (echo.service_token().await, keys(&echo).await, cloud.ask("live-version").await);
-    cloud.upgrade("MemorySize: 1769", "MemorySize: 2048").await;
+    let memory = ("MemorySize: 1769", "MemorySize: 2048");
+    cloud.upgrade(&cloud.url, &[memory]).await;
     assert!(cloud.ask("live-version").await.as_i64() > version.as_i64());
     assert_eq!(self::keys(&echo).await, keys);
     assert!(!echo.audit_log(&token).await.is_empty());
     person::sign_in(&echo, "bob@demo.test").await;
+
+    // A parameter that changes reaches every function behind the alias when the release is another.
+    cloud.upgrade(&cloud.other_url, &[memory, ("ECHO_RELEASE: '1'", "ECHO_RELEASE: '2'")]).await;
+    everybody_knows_the_issuer(&echo_at(&cloud.other_url)).await;
+}
+
+/// Login and Token issue for it, Authorize, Ingest and Query accept what was issued for it.
+async fn everybody_knows_the_issuer(echo: &Echo) {
+    let alice = person::sign_in(echo, "alice@demo.test").await;
+    let service = echo.service_token().await;
+    assert_eq!(echo.authorize(&service, &alice.access_token, "delete").await["decision"], "ALLOW");
+    let id = ["under-another-issuer".to_owned()];
+    assert_eq!(echo.report(&service, &id).await.status(), 202);
+    echo.audit_log_when(&alice.access_token, |log| count(log, "/id", &id[0]) == 1).await;
 }
 
 async fn keys(echo: &Echo) -> Value {
     echo.http.get(format!("{}/oauth2/jwks", echo.url)).send().await.unwrap().json().await.unwrap()
 }
 
-async fn bootstrap(cloud: &Cloud) -> Echo {
+/// Makes the first organisation; returns its client's secret.
+async fn bootstrap(cloud: &Cloud) -> String {
     let args = ["bootstrap", "--stack", STACK, "--org", "demo", "--admin", "alice@demo.test"];
     let run = async |password: &str, client: &str| {
         let mut command = cloud.command(env!("CARGO_BIN_EXE_echoctl"));
@@ -59,7 +77,7 @@ async fn bootstrap(cloud: &Cloud) -> Echo {
     let again = run("another-password", "another-client").await;
     let said = String::from_utf8_lossy(&again.stderr);
     assert!(!again.status.success() && said.contains("bootstrapped at") && said.contains("arn:"), "{said}");
-    Echo::new(&cloud.url, ("demo-service", made["client"]["client_secret"].as_str().unwrap()))
+    made["client"]["client_secret"].as_str().unwrap().to_owned()
 }
 
 /// A member, an application and policies, as their owners will make them.
@@ -81,7 +99,7 @@ async fn seed_the_rest(cloud: &Cloud) {
         name: "Demo".into(),
         org: "demo".into(),
         secret: None,
-        redirect_uris: vec![format!("{}/console/callback", cloud.url)],
+        redirect_uris: [&cloud.url, &cloud.other_url].map(|url| format!("{url}/console/callback")).into(),
         post_logout_redirect_uris: Vec::new(),
         grants: vec!["authorization_code".into()],
         scopes: ["openid", "email", "audit.read"].map(Into::into).into(),
