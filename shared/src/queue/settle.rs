@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent};
 use tokio::task::JoinSet;
 
 use crate::event::Envelope;
@@ -20,9 +20,9 @@ pub enum SettleError {
 
 /// Applies `apply` to every record and names those that failed, so that only they are delivered again.
 ///
-/// A body that is no envelope, an error and a panic each fail their own record and no other. Only when everything that
-/// was tried at the same time failed is the rest left for the next delivery: then the fault is not the records', and the
-/// answer must come before the function's time is up.
+/// A body that is no envelope, an error and a panic each fail their own record and no other. Only when `apply` failed
+/// for all of as many records as are tried at the same time is the rest left for the next delivery: then the fault is
+/// not the records', and the answer must come before the function's time is up.
 ///
 /// # Errors
 /// When a record cannot be named; the whole batch is then delivered again.
@@ -35,10 +35,20 @@ where
     if event.records.iter().any(|record| record.message_id.as_deref().is_none_or(str::is_empty)) {
         return Err(SettleError::NoMessageId);
     }
-    let mut failed = Vec::new();
-    let mut records = event.records.into_iter();
+    let (mut failed, mut good) = (Vec::new(), Vec::new());
+    for record in event.records {
+        let id = record.message_id.unwrap_or_default();
+        match Envelope::parse(record.body.as_deref().unwrap_or_default()) {
+            Ok(envelope) => good.push((id, envelope)),
+            Err(error) => {
+                tracing::error!(message_id = id, %error, "poison record");
+                failed.push(id);
+            }
+        }
+    }
+    let mut records = good.into_iter();
     loop {
-        let some: Vec<SqsMessage> = records.by_ref().take(CONCURRENCY).collect();
+        let some: Vec<(String, Envelope)> = records.by_ref().take(CONCURRENCY).collect();
         if some.is_empty() {
             break;
         }
@@ -47,7 +57,7 @@ where
         let all = lost.len() == tried;
         failed.extend(lost);
         if all && tried == CONCURRENCY {
-            failed.extend(records.by_ref().filter_map(|record| record.message_id));
+            failed.extend(records.by_ref().map(|(id, _)| id));
         }
     }
     let mut response = SqsBatchResponse::default();
@@ -55,7 +65,7 @@ where
     Ok(response)
 }
 
-async fn settle_some<F, Fut, E>(records: Vec<SqsMessage>, apply: &F) -> Vec<String>
+async fn settle_some<F, Fut, E>(records: Vec<(String, Envelope)>, apply: &F) -> Vec<String>
 where
     F: Fn(Envelope) -> Fut,
     Fut: Future<Output = Result<(), E>> + Send + 'static,
@@ -63,16 +73,10 @@ where
 {
     let mut pending: Vec<String> = Vec::new();
     let mut tasks = JoinSet::new();
-    for record in records {
-        let id = record.message_id.unwrap_or_default();
+    for (id, envelope) in records {
         pending.push(id.clone());
-        match Envelope::parse(record.body.as_deref().unwrap_or_default()) {
-            Ok(envelope) => {
-                let applied = apply(envelope);
-                tasks.spawn(async move { (id, applied.await.map_err(|error| error.to_string())) });
-            }
-            Err(error) => tracing::error!(message_id = id, %error, "poison record"),
-        }
+        let applied = apply(envelope);
+        tasks.spawn(async move { (id, applied.await.map_err(|error| error.to_string())) });
     }
     while let Some(ended) = tasks.join_next().await {
         match ended {
@@ -144,6 +148,15 @@ mod tests {
         });
         assert_eq!(response.await.unwrap().batch_item_failures.len(), 95);
         assert_eq!(tried.load(Relaxed), super::CONCURRENCY);
+    }
+
+    #[tokio::test]
+    async fn records_that_are_no_events_do_not_keep_others_from_being_tried() {
+        let mut ids = vec!["poison"; super::CONCURRENCY];
+        ids.extend(["1", "2"]);
+        let response = settle(batch(&ids), apply).await.unwrap();
+        let failed: Vec<_> = response.batch_item_failures.iter().map(|f| f.item_identifier.as_str()).collect();
+        assert_eq!(failed, ["poison"; super::CONCURRENCY]);
     }
 
     #[tokio::test]
