@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use http::Uri;
 use serde::Deserialize;
 use url::Url;
 
@@ -93,6 +94,42 @@ impl<'a> Env<'a> {
             self.missing.push(key);
             String::new()
         })
+    }
+
+    /// The URL of a service, which must be there.
+    pub fn url(&mut self, key: &'static str) -> String {
+        let text = self.text(key);
+        if !text.is_empty() {
+            self.check_url(key, &text);
+        }
+        text
+    }
+
+    /// The URL of a service, which may be absent.
+    pub fn optional_url(&mut self, key: &str) -> Option<String> {
+        let text = self.optional(key)?;
+        self.check_url(key, &text);
+        Some(text)
+    }
+
+    fn check_url(&mut self, key: &str, text: &str) {
+        let is_http = |uri: &Uri| matches!(uri.scheme_str(), Some("http" | "https")) && uri.host().is_some();
+        if !text.parse().is_ok_and(|uri| is_http(&uri)) {
+            self.invalid.push(format!("{key} (it must be a URL with http or https)"));
+        }
+    }
+
+    /// A secret that must be there and that `parse` understands; none where it is missing or malformed.
+    pub fn parsed_secret<T, E: fmt::Display>(
+        &mut self,
+        key: &'static str,
+        parse: impl FnOnce(&Secret) -> Result<T, E>,
+    ) -> Option<T> {
+        let secret = self.secret(key);
+        if secret.expose().is_empty() {
+            return None;
+        }
+        parse(&secret).map_err(|error| self.invalid.push(format!("{key} ({error})"))).ok()
     }
 
     /// A secret that must be there.

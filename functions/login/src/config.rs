@@ -32,13 +32,14 @@ impl Config {
     /// # Errors
     /// Names every setting that is missing or wrong.
     pub fn from_env(env: Env<'_>) -> Result<Self, ConfigError> {
-        let (issuer, secret, tables, queue_urls, stack) = env.read(|env| {
+        let (issuer, master_key, tables, queue_urls, stack) = env.read(|env| {
             let tables = (env.text("LOGIN_TABLE"), env.text("OUTBOX_TABLE"));
-            let (secret, queue_urls) = (env.secret("ECHO_MASTER_KEY"), Publisher::queue_urls(env));
-            (env.issuer(), secret, tables, queue_urls, Metrics::stack(env))
+            let master_key = env.parsed_secret("ECHO_MASTER_KEY", MasterKey::parse);
+            (env.issuer(), master_key, tables, Publisher::queue_urls(env), Metrics::stack(env))
         })?;
-        let wrong = |error| ConfigError { missing: Vec::new(), invalid: vec![format!("ECHO_MASTER_KEY ({error})")] };
-        let master_key = MasterKey::parse(&secret).map_err(wrong)?;
+        // `read` has refused a configuration without it.
+        let none = || ConfigError { missing: vec!["ECHO_MASTER_KEY"], invalid: Vec::new() };
+        let master_key = master_key.ok_or_else(none)?;
         Ok(Self { issuer, master_key, login_table: tables.0, outbox_table: tables.1, queue_urls, stack })
     }
 }
@@ -53,6 +54,7 @@ mod tests {
         let get = |key: &str| match key {
             "ECHO_ISSUER" => Some("http://localhost:9000".to_owned()),
             "ECHO_MASTER_KEY" => Some(master_key.to_owned()),
+            "AUDIT_QUEUE_URL" => Some("http://localhost/q".to_owned()),
             _ => Some("x".to_owned()),
         };
         Config::from_env(Env::from_fn(get)).map_err(|error| error.to_string())
@@ -65,5 +67,19 @@ mod tests {
             let error = read(bad).err().expect("it is no key");
             assert!(error.contains("ECHO_MASTER_KEY"), "{error}");
         }
+    }
+
+    #[test]
+    fn one_error_names_what_is_missing_and_what_is_malformed() {
+        let get = |key: &str| match key {
+            "ECHO_ISSUER" => Some("http://echo.example".to_owned()),
+            "ECHO_MASTER_KEY" => Some("AAAA".to_owned()),
+            "AUDIT_QUEUE_URL" => Some("audit".to_owned()),
+            _ => None,
+        };
+        let error = Config::from_env(Env::from_fn(get)).err().expect("nothing of it is right");
+        assert_eq!(error.missing, ["LOGIN_TABLE", "OUTBOX_TABLE", "ECHO_STACK"]);
+        let named: Vec<_> = error.invalid.iter().map(|text| text.split(' ').next().unwrap()).collect();
+        assert_eq!(named, ["ECHO_MASTER_KEY", "ECHO_ISSUER", "AUDIT_QUEUE_URL"]);
     }
 }

@@ -43,7 +43,8 @@ impl Aws {
     /// `AWS_ENDPOINT_URL_DYNAMODB`, `AWS_ENDPOINT_URL_SQS` and `AWS_ENDPOINT_URL`, which are how the same binary runs
     /// on a laptop; and `SSL_CERT_FILE`, a PEM file of roots to trust besides Amazon's own.
     pub fn read(env: &mut Env<'_>) -> Self {
-        let endpoint = |key| env.optional(key).or_else(|| env.optional("AWS_ENDPOINT_URL"));
+        let common = env.optional_url("AWS_ENDPOINT_URL");
+        let mut endpoint = |key| env.optional_url(key).or_else(|| common.clone());
         let (dynamodb_endpoint, sqs_endpoint) =
             (endpoint("AWS_ENDPOINT_URL_DYNAMODB"), endpoint("AWS_ENDPOINT_URL_SQS"));
         Self {
@@ -134,6 +135,20 @@ mod tests {
         assert_eq!(aws.dynamodb_endpoint.as_deref(), Some("http://all"));
     }
 
+    #[test]
+    fn endpoints_that_are_no_urls_are_all_named() {
+        let get = |key: &str| match key {
+            "AWS_ENDPOINT_URL" => Some("localhost:9000".to_owned()),
+            "AWS_ENDPOINT_URL_SQS" => Some("ftp://sqs".to_owned()),
+            "AWS_ENDPOINT_URL_DYNAMODB" => Some("http://".to_owned()),
+            "SSL_CERT_FILE" => None,
+            _ => Some("x".to_owned()),
+        };
+        let error = Env::from_fn(get).read(Aws::read).err().expect("no endpoint is a URL");
+        let named: Vec<_> = error.invalid.iter().map(|text| text.split(' ').next().unwrap()).collect();
+        assert_eq!(named, ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_SQS"]);
+    }
+
     #[tokio::test]
     async fn the_roots_can_be_read() {
         let get = |key: &str| (key != "SSL_CERT_FILE").then(|| "https://127.0.0.1:1".to_owned());
@@ -146,12 +161,12 @@ mod tests {
     #[test]
     fn a_file_of_roots_that_cannot_be_used_is_named() {
         for file in ["/nowhere", "Cargo.toml"] {
-            let get = |key: &str| Some(if key == "SSL_CERT_FILE" { file } else { "x" }.to_owned());
+            let get = |key: &str| Some(if key == "SSL_CERT_FILE" { file } else { "http://x" }.to_owned());
             let error = Env::from_fn(get).read(Aws::read).err().expect("there are no roots");
             assert!(error.to_string().contains("SSL_CERT_FILE"), "{error}");
         }
         let good = concat!(env!("CARGO_MANIFEST_DIR"), "/src/aws/roots.pem");
-        let get = |key: &str| Some(if key == "SSL_CERT_FILE" { good } else { "x" }.to_owned());
+        let get = |key: &str| Some(if key == "SSL_CERT_FILE" { good } else { "http://x" }.to_owned());
         assert!(Env::from_fn(get).read(Aws::read).is_ok());
     }
 }

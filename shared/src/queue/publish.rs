@@ -38,7 +38,7 @@ pub enum PublishError {
 impl Publisher {
     /// Reads the queues' URLs from the configuration (`AUDIT_QUEUE_URL`).
     pub fn queue_urls(env: &mut Env<'_>) -> BTreeMap<Queue, String> {
-        BTreeMap::from([(Queue::Audit, env.text("AUDIT_QUEUE_URL"))])
+        BTreeMap::from([(Queue::Audit, env.url("AUDIT_QUEUE_URL"))])
     }
 
     /// A publisher over `urls`.
