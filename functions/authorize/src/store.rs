@@ -87,7 +87,9 @@ impl PolicyStore {
 
     /// Reads what is never there: the connection stays.
     pub async fn warm_up(&self) {
-        let _ = self.active_number("").await;
+        if let Err(error) = self.active_number("").await {
+            tracing::warn!(%error, "the policies' table cannot be reached yet; the first decision tries again");
+        }
     }
 
     /// Makes `source` the active version of an org, unless it is already; returns its number.

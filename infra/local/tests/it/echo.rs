@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use echo_local::dynamodb::DynamoDb;
 use echo_local::queue::Queues;
 use echo_local::template::{self, Context};
+use echo_shared::aws::Aws;
 use echo_shared::clock::Clock;
 use echo_shared::config::Issuer;
 use echo_shared::entropy::Entropy;
@@ -42,8 +43,8 @@ impl KeySource for Keys {
 
 /// A stack without processes.
 pub struct Echo {
-    /// Serves as long as it is held.
-    _dynamodb: DynamoDb,
+    dynamodb: DynamoDb,
+    queue_endpoint: String,
     pub queues: Queues,
     pub audit: audit_consume::App,
     pub relay: relay::App,
@@ -57,6 +58,11 @@ pub struct Echo {
 
 impl Echo {
     pub async fn start() -> Self {
+        Self::behind(None).await
+    }
+
+    /// The functions reach tables and queues by these clients, when some are given; the tests always reach them.
+    pub async fn behind(clients: Option<Aws>) -> Self {
         let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../template.yaml");
         let context = Context {
             stack_name: "echo".into(),
@@ -67,6 +73,10 @@ impl Echo {
         let (queues, sqs, base_url) = support::sqs(stack.queues.clone()).await;
         let dynamodb = DynamoDb::start(None).await.unwrap();
         dynamodb.create_tables(&stack.tables).await.unwrap();
+        let (tables, sqs) = match clients {
+            Some(aws) => (aws.dynamodb(), aws.sqs()),
+            None => (dynamodb.client(), sqs),
+        };
 
         let seconds = Arc::new(AtomicI64::new(0));
         let moved = Arc::clone(&seconds);
@@ -79,7 +89,8 @@ impl Echo {
         let issuer = Issuer::parse(ISSUER).unwrap();
         let key = Arc::new(SigningKey::from_pkcs8("k", &SigningKey::generate().unwrap()).unwrap());
         let verifier = || Verifier::new(issuer.clone(), Keys(Arc::clone(&key)), clock.clone());
-        let table = |name: &str| Table::new(dynamodb.client(), format!("echo-{name}"));
+        let table = |name: &str| Table::new(tables.clone(), format!("echo-{name}"));
+        let own_table = |name: &str| Table::new(dynamodb.client(), format!("echo-{name}"));
         let audit_url = format!("{base_url}/echo-audit");
         let publisher = Publisher::new(sqs.clone(), BTreeMap::from([(Queue::Audit, audit_url.clone())]));
         let outbox = Outbox::new(table("outbox"), publisher.clone(), clock.clone());
@@ -97,11 +108,10 @@ impl Echo {
             log: table("audit_log"),
             entropy: entropy.clone(),
         };
-        let policies = || authorize::PolicyStore::new(table("policy"), clock.clone());
         let authorize = authorize::App {
             issuer: issuer.clone(),
             verifier: verifier(),
-            policies: policies(),
+            policies: authorize::PolicyStore::new(table("policy"), clock.clone()),
             publisher: publisher.clone(),
             metrics: metrics.clone(),
             clock: clock.clone(),
@@ -115,8 +125,8 @@ impl Echo {
             queue_urls: BTreeMap::from([(Queue::Audit, audit_url)]),
             stack: "echo".into(),
         };
-        let login = login::App::new(config, (dynamodb.client(), sqs), clock.clone(), entropy.clone());
-        let people = login::Store::new(table("login"), clock.clone(), entropy.clone());
+        let login = login::App::new(config, (tables.clone(), sqs), clock.clone(), entropy.clone());
+        let people = login::Store::new(own_table("login"), clock.clone(), entropy.clone());
         login::admin::put_client(&people, demo_service()).await.unwrap();
         Self {
             routers: BTreeMap::from([
@@ -127,9 +137,10 @@ impl Echo {
             ]),
             audit: audit_consume::App { log: table("audit_log"), clock: clock.clone(), metrics: metrics.clone() },
             relay: relay::App { outbox: outbox.clone(), clock: clock.clone(), metrics: metrics.clone() },
-            policies: policies(),
+            policies: authorize::PolicyStore::new(own_table("policy"), clock.clone()),
             measured,
-            _dynamodb: dynamodb,
+            queue_endpoint: base_url.trim_end_matches("/000000000000").to_owned(),
+            dynamodb,
             queues,
             outbox,
             seconds,
@@ -147,9 +158,14 @@ impl Echo {
         values.map(|value| value.as_u64().unwrap()).collect()
     }
 
-    /// The issuer's keys.
-    pub fn keys(&self) -> Keys {
-        Keys(Arc::clone(&self.key))
+    /// Where the tables are.
+    pub fn table_endpoint(&self) -> &str {
+        self.dynamodb.endpoint()
+    }
+
+    /// Where the queues are.
+    pub fn queue_endpoint(&self) -> &str {
+        &self.queue_endpoint
     }
 
     /// Moves the functions' clock.

@@ -1,95 +1,164 @@
 //! A queue or a table that cannot be reached is reported at once and tried again at the next request.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use echo_local::queue::Queues;
-use echo_local::spec::QueueSpec;
-use echo_local::sqs;
 use echo_shared::aws::Aws;
-use echo_shared::clock::Clock;
-use echo_shared::config::{Env, Issuer};
-use echo_shared::entropy::Entropy;
-use echo_shared::event::Queue;
-use echo_shared::queue::Publisher;
-use echo_shared::token::Verifier;
+use echo_shared::config::Env;
 use http::{Request, StatusCode};
-use serde_json::json;
-use tokio::net::TcpListener;
-use tokio::sync::watch;
-use tower::ServiceExt;
+use serde_json::{Value, json};
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpStream};
 
-use super::echo::{Echo, ISSUER};
+use super::echo::Echo;
 use super::support;
 
 /// Longer than the SDK tries once, shorter than it would try for each of a batch's records.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-fn clients(endpoint: &str) -> Aws {
+/// A line to a service: connections are taken by the kernel, and nobody speaks until it is connected.
+struct Line(TcpListener);
+
+impl Line {
+    async fn silent() -> Self {
+        Self(TcpListener::bind("127.0.0.1:0").await.unwrap())
+    }
+
+    fn endpoint(&self) -> String {
+        format!("http://{}", self.0.local_addr().unwrap())
+    }
+
+    /// From now on the service at `endpoint` answers.
+    fn connect(self, endpoint: &str) {
+        let address = endpoint.strip_prefix("http://").unwrap().to_owned();
+        tokio::spawn(async move {
+            while let Ok((mut caller, _)) = self.0.accept().await {
+                let address = address.clone();
+                tokio::spawn(async move {
+                    let mut service = TcpStream::connect(address).await.unwrap();
+                    // Whoever gave up meanwhile has closed its side.
+                    let _ = copy_bidirectional(&mut caller, &mut service).await;
+                });
+            }
+        });
+    }
+}
+
+/// All functions, with silent lines to their tables and to their queues.
+async fn cut_off() -> (Echo, Line, Line) {
+    let (tables, queues) = (Line::silent().await, Line::silent().await);
     let get = |key: &str| match key {
-        "AWS_ENDPOINT_URL" => Some(endpoint.to_owned()),
+        "AWS_ENDPOINT_URL_DYNAMODB" => Some(tables.endpoint()),
+        "AWS_ENDPOINT_URL_SQS" => Some(queues.endpoint()),
         "AWS_REGION" => Some("us-east-1".to_owned()),
         "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => Some("test".to_owned()),
         _ => None,
     };
-    Env::from_fn(get).read(Aws::read).unwrap()
+    let echo = Echo::behind(Some(Env::from_fn(get).read(Aws::read).unwrap())).await;
+    (echo, tables, queues)
 }
 
+/// What `work` comes to, in time.
+async fn soon<T>(work: impl Future<Output = T>) -> T {
+    let begun = Instant::now();
+    let done = work.await;
+    assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
+    done
+}
+
+fn event() -> Value {
+    json!({"specversion": "1.0", "id": "1", "type": "audit", "data":
+           {"actor": {"type": "User", "id": "u"}, "action": "a", "outcome": "success"}})
+}
+
+async fn token_request(echo: &Echo, secret: &str) -> StatusCode {
+    let form = format!("grant_type=client_credentials&client_id=demo-service&client_secret={secret}");
+    let request = Request::post("/oauth2/token").header("content-type", "application/x-www-form-urlencoded");
+    soon(echo.send("login", request.body(Body::from(form)).unwrap())).await.0
+}
+
+const SECRET: &str = "demo-service-secret-for-local-use-only";
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_queue_that_is_silent_is_an_answer_and_comes_back() {
-    let echo = Echo::start().await;
-    // Connections are taken by the kernel, and nobody speaks.
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let base_url = format!("{endpoint}/000000000000");
-    let issuer = Issuer::parse(ISSUER).unwrap();
-    let ingest = ingest::App {
-        issuer: issuer.clone(),
-        verifier: Verifier::new(issuer, echo.keys(), Clock::system()),
-        publisher: Publisher::new(
-            clients(&endpoint).sqs(),
-            BTreeMap::from([(Queue::Audit, format!("{base_url}/echo-audit"))]),
-        ),
-        clock: Clock::system(),
-        entropy: Entropy::system(),
-    };
-    let router = ingest::router(Arc::new(ingest));
-    let event = json!({"specversion": "1.0", "id": "1", "type": "audit", "data":
-                       {"actor": {"type": "User", "id": "u"}, "action": "a", "outcome": "success"}});
+async fn ingest_without_its_queue() {
+    let (echo, _tables, queues) = cut_off().await;
     let token = echo.token(|_| {});
-    let post = async || {
-        let request = Request::post("/events").header("authorization", format!("Bearer {token}"));
-        let request = request.header("content-type", "application/json").body(Body::from(event.to_string())).unwrap();
-        router.clone().oneshot(request).await.unwrap()
-    };
-    let begun = Instant::now();
-    let refused = post().await;
-    assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
-    assert!(refused.headers().contains_key("retry-after"));
-    assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
-
-    let queues = Queues::new(support::database().await, vec![QueueSpec::new("echo-audit")]);
-    let (_stop, stopped) = watch::channel(false);
-    tokio::spawn(sqs::serve(listener, queues.clone(), base_url, stopped));
-    assert_eq!(post().await.status(), StatusCode::ACCEPTED);
-    assert!(!support::take(&queues, "echo-audit").await.is_empty());
+    let post = async || soon(echo.post("ingest", "/events", &token, &event())).await.0;
+    assert_eq!(post().await, StatusCode::SERVICE_UNAVAILABLE);
+    queues.connect(echo.queue_endpoint());
+    assert_eq!(post().await, StatusCode::ACCEPTED);
+    assert!(!support::take(&echo.queues, "echo-audit").await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_table_that_is_silent_fails_the_records_and_no_more() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    let mut app = Echo::start().await.audit;
-    app.log = echo_shared::table::Table::new(clients(&endpoint).dynamodb(), "echo-audit_log");
-    let body = json!({"specversion": "1.0", "id": "1", "source": "/t", "type": "audit", "org": "o",
-                      "time": "2026-01-01T00:00:00Z", "data":
-                      {"actor": {"type": "User", "id": "u"}, "action": "a", "outcome": "success"}});
-    let record = |n: usize| json!({"messageId": n.to_string(), "body": body.to_string()});
-    let event = json!({"Records": (0..100).map(record).collect::<Vec<_>>()});
-    let begun = Instant::now();
-    let response = audit_consume::handle(&app, serde_json::from_value(event).unwrap()).await.unwrap();
-    assert_eq!(response.batch_item_failures.len(), 100);
-    assert!(begun.elapsed() < PATIENCE, "{:?}", begun.elapsed());
+async fn login_without_its_table() {
+    let (echo, tables, queues) = cut_off().await;
+    queues.connect(echo.queue_endpoint());
+    let page = async || {
+        let path = "/oauth2/authorize?response_type=code&client_id=nobody";
+        soon(echo.send("login", Request::get(path).body(Body::empty()).unwrap())).await.0
+    };
+    let refused = tokio::join!(token_request(&echo, SECRET), page());
+    assert_eq!(refused, (StatusCode::SERVICE_UNAVAILABLE, StatusCode::SERVICE_UNAVAILABLE));
+    tables.connect(echo.table_endpoint());
+    assert_eq!(token_request(&echo, SECRET).await, StatusCode::OK);
+    assert_eq!(page().await, StatusCode::BAD_REQUEST, "there is no such client");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn login_without_its_queue() {
+    let (echo, tables, queues) = cut_off().await;
+    tables.connect(echo.table_endpoint());
+    let answers = tokio::join!(token_request(&echo, SECRET), token_request(&echo, "wrong"));
+    // The event of a token is safe in the outbox; that of a refusal is nowhere.
+    assert_eq!(answers, (StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE));
+    queues.connect(echo.queue_endpoint());
+    assert_eq!(token_request(&echo, "wrong").await, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn authorize_without_its_table_or_its_queue() {
+    let (echo, tables, queues) = cut_off().await;
+    echo.publish_policies("demo").await;
+    let admin = echo.person("a", "admin");
+    let body = json!({"action": "read", "resource": {"type": "Document", "id": "d1"}});
+    let ask = async || {
+        let (status, answer) = soon(echo.post("authorize", "/authorize", &admin, &body)).await;
+        (status.as_u16(), answer["decision"].as_str().unwrap().to_owned())
+    };
+    assert_eq!(ask().await, (503, "DENY".to_owned()), "no table");
+    tables.connect(echo.table_endpoint());
+    assert_eq!(ask().await, (503, "DENY".to_owned()), "no queue");
+    queues.connect(echo.queue_endpoint());
+    assert_eq!(ask().await, (200, "ALLOW".to_owned()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn query_without_its_table() {
+    let (echo, tables, _queues) = cut_off().await;
+    let token = echo.token(|_| {});
+    let get = async || soon(echo.get("query", "/audit/v1/events", &token)).await.0;
+    assert_eq!(get().await, StatusCode::SERVICE_UNAVAILABLE);
+    tables.connect(echo.table_endpoint());
+    assert_eq!(get().await, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn audit_consume_without_its_table() {
+    let (echo, tables, _queues) = cut_off().await;
+    let mut body = event();
+    (body["source"], body["org"], body["time"]) = ("/t".into(), "o".into(), "2026-01-01T00:00:00Z".into());
+    let bodies = vec![body.to_string(); 100];
+    assert_eq!(soon(echo.consume(&bodies)).await.len(), 100);
+    tables.connect(echo.table_endpoint());
+    assert!(echo.consume(&bodies).await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn relay_without_its_table() {
+    let (echo, tables, queues) = cut_off().await;
+    queues.connect(echo.queue_endpoint());
+    assert!(soon(relay::handle(&echo.relay)).await.is_err());
+    tables.connect(echo.table_endpoint());
+    soon(relay::handle(&echo.relay)).await.unwrap();
 }
