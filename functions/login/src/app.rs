@@ -44,6 +44,11 @@ impl App {
         Self { issuer: config.issuer, store, outbox, publisher, metrics, keys, verifier, clock, entropy }
     }
 
+    /// Writes its metrics elsewhere than to standard output: tests read them.
+    pub fn measured_by(self, metrics: Metrics) -> Self {
+        Self { metrics, ..self }
+    }
+
     /// Makes a change of state together with its events, then publishes them.
     ///
     /// # Errors

@@ -1,10 +1,11 @@
 use std::sync::atomic::Ordering::SeqCst;
 
 use axum::body::Body;
+use echo_shared::metric::Metric;
 use http::Request;
 use http::header::{CONTENT_TYPE, ORIGIN};
 
-use super::support::{ALICE, Answer, BOB, PASSWORD, authorize_path, form_request, world, world_at};
+use super::support::{ALICE, Answer, BOB, PASSWORD, SERVICE_SECRET, authorize_path, form_request, world, world_at};
 
 /// The page without its token.
 fn masked(answer: &Answer) -> String {
@@ -195,4 +196,19 @@ async fn an_outdated_hash_is_replaced_at_sign_in() {
     assert_eq!(world.browser().sign_in("/login", BOB, PASSWORD).await.status, 303);
     assert!(world.password_hash("u-bob").await.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"));
     assert_eq!(world.browser().sign_in("/login", BOB, PASSWORD).await.status, 303);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sign_ins_and_refusals_are_counted() {
+    let world = world().await;
+    let counted = || (world.counted(Metric::Logins), world.counted(Metric::Refusals));
+    assert_eq!(world.browser().sign_in("/login", ALICE, PASSWORD).await.status, 303);
+    assert_eq!(counted(), (1, 0));
+    assert_eq!(world.browser().sign_in("/login", ALICE, "wrong").await.status, 401);
+    assert_eq!(counted(), (1, 1));
+    let grant = [("grant_type", "client_credentials")];
+    assert_eq!(world.token_as(("service", "wrong"), &grant).await.status, 401);
+    assert_eq!(counted(), (1, 2));
+    assert_eq!(world.token_as(("service", SERVICE_SECRET), &grant).await.status, 200);
+    assert_eq!(counted(), (1, 2), "a token is neither");
 }

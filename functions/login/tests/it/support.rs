@@ -22,6 +22,7 @@ use echo_shared::config::Env;
 use echo_shared::entropy::Entropy;
 use echo_shared::event::Envelope;
 use echo_shared::event::audit::Record;
+use echo_shared::metric::{Metric, Metrics};
 use echo_shared::secret::Secret;
 use echo_shared::table::Table;
 use echo_shared::token::pkce_challenge;
@@ -55,6 +56,7 @@ pub struct World {
     pub queue: Arc<Queue>,
     pub store: Store,
     seconds: Arc<AtomicI64>,
+    measured: Arc<Mutex<Vec<Value>>>,
     dynamodb: aws_sdk_dynamodb::Client,
     sqs: aws_sdk_sqs::Client,
 }
@@ -74,8 +76,9 @@ pub async fn world_at(issuer: &str) -> World {
     let (queue, sqs) = sqs().await;
     let seconds = Arc::new(AtomicI64::new(START));
     let store = Store::new(Table::new(dynamodb.clone(), "login"), clock(&seconds), Entropy::system());
-    let router = app(issuer, "A", (dynamodb.clone(), sqs.clone()), &seconds);
-    let world = World { router, queue, store, seconds, dynamodb, sqs };
+    let measured = Arc::default();
+    let router = app(issuer, "A", (dynamodb.clone(), sqs.clone()), (&seconds, &measured));
+    let world = World { router, queue, store, seconds, measured, dynamodb, sqs };
     world.seed().await;
     world
 }
@@ -89,7 +92,7 @@ fn app(
     issuer: &str,
     master: &str,
     clients: (aws_sdk_dynamodb::Client, aws_sdk_sqs::Client),
-    seconds: &Arc<AtomicI64>,
+    (seconds, measured): (&Arc<AtomicI64>, &Arc<Mutex<Vec<Value>>>),
 ) -> Router {
     let get = |key: &str| {
         let value = match key {
@@ -104,7 +107,10 @@ fn app(
         Some(value)
     };
     let config = Config::from_env(Env::from_fn(get)).unwrap();
-    login::router(Arc::new(App::new(config, clients, clock(seconds), Entropy::system())))
+    let lines = Arc::clone(measured);
+    let write = move |line: &str| lines.lock().unwrap().push(serde_json::from_str(line).unwrap());
+    let metrics = Metrics::to("echo", clock(seconds), write);
+    login::router(Arc::new(App::new(config, clients, clock(seconds), Entropy::system()).measured_by(metrics)))
 }
 
 async fn dynamodb() -> aws_sdk_dynamodb::Client {
@@ -192,9 +198,14 @@ impl World {
         self.seconds.fetch_add(seconds, SeqCst);
     }
 
+    /// How often it was counted.
+    pub fn counted(&self, metric: Metric) -> usize {
+        self.measured.lock().unwrap().iter().filter(|line| line[metric.name()] == 1).count()
+    }
+
     /// Another instance over the same tables.
     pub fn second(&self, master: &str) -> Router {
-        app(ISSUER, master, (self.dynamodb.clone(), self.sqs.clone()), &self.seconds)
+        app(ISSUER, master, (self.dynamodb.clone(), self.sqs.clone()), (&self.seconds, &self.measured))
     }
 
     pub async fn items(&self, table: &str) -> Vec<HashMap<String, AttributeValue>> {

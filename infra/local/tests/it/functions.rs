@@ -289,3 +289,33 @@ async fn relay_publishes_what_was_left_and_leaves_the_fresh_alone() {
     assert_eq!(table.scan_page::<Value>(None).await.unwrap().items.len(), 0);
     assert_eq!(echo.measured(Metric::OutboxAge), [11; 3], "one for each page; an empty outbox has no age");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_callers_trace_goes_on_into_the_log() {
+    let echo = Echo::start().await;
+    echo.publish_policies("demo").await;
+    let trace = |digit: &str| digit.repeat(32);
+    let request = |path: &str, digit: &str, kind: &str, body: String| {
+        let request = Request::post(path).header("traceparent", format!("00-{}-00f067aa0ba902b7-01", trace(digit)));
+        let request = request.header("authorization", format!("Bearer {}", echo.token(|_| {})));
+        request.header("content-type", kind).body(Body::from(body)).unwrap()
+    };
+    let read = json!({"action": "read", "resource": {"type": "Document", "id": "d1"}}).to_string();
+    let form = "grant_type=client_credentials&client_id=demo-service&client_secret=wrong".to_owned();
+    let no_credentials = |mut request: Request<Body>| {
+        request.headers_mut().remove("authorization");
+        request
+    };
+    let json = "application/json";
+    echo.send("ingest", request("/events", "a", json, event("1").to_string())).await;
+    echo.send("authorize", request("/authorize", "b", json, read)).await;
+    let form = request("/oauth2/token", "c", "application/x-www-form-urlencoded", form);
+    echo.send("login", no_credentials(form)).await;
+    assert_eq!(echo.drain().await, 3);
+    let log = echo.log().await;
+    let traces = |action: &str| {
+        let entry = log.iter().find(|entry| entry["action"] == action).unwrap_or_else(|| panic!("{log:#?}"));
+        entry["trace_id"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(["document.read", "decision.deny", "token.refused"].map(traces), ["a", "b", "c"].map(trace));
+}
