@@ -107,7 +107,7 @@ impl Source {
                 continue;
             }
             let name: String = rest.chars().take_while(|c| is_word(*c)).collect();
-            let called = rest[name.len()..].starts_with('(');
+            let called = rest.strip_prefix(&*name).is_some_and(|after| after.starts_with('('));
             let is_ours = self.0.iter().any(|f| f.file == file && f.name == name && !f.is_method);
             let fits = |function: &Function| {
                 if function.name != name {

@@ -254,8 +254,7 @@ fn what_is_granted_is_what_the_source_calls() {
 fn called(text: &str) -> impl Iterator<Item = &'static (&'static str, &'static [(&'static str, &'static str)])> {
     CALLS.iter().filter(move |(call, _)| {
         let call = if call.contains('.') { format!("{call}(") } else { format!(".{call}(") };
-        text.match_indices(&call).any(|(start, _)| {
-            let argument = &text[start + call.len()..];
+        text.split(&call).skip(1).any(|argument| {
             !OTHER_ARGUMENTS.iter().any(|other| argument.starts_with(other))
                 && !argument.starts_with(|c: char| c.is_ascii_digit())
         })
@@ -275,10 +274,10 @@ fn the_sdks_are_called_in_known_places_only() {
         let named = SDK_NAMES.iter().filter(|name| text.contains(&format!(".{name}()")));
         let mut names: BTreeSet<String> = named.map(|name| (*name).to_owned()).collect();
         for client in ["client.", "sqs.", "dynamodb."] {
-            for (start, _) in text.match_indices(client) {
-                let rest = &text[start + client.len()..];
+            for rest in text.split(client).skip(1) {
                 let name: String = rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
-                if rest[name.len()..].starts_with("()") && !["clone", "as_ref"].contains(&name.as_str()) {
+                let request = rest.strip_prefix(&*name).is_some_and(|after| after.starts_with("()"));
+                if request && !["clone", "as_ref"].contains(&name.as_str()) {
                     names.insert(name);
                 }
             }
