@@ -2,7 +2,8 @@
 //!
 //! A start is one process: from its spawn to its first question for an event, and on to its first answer, with every
 //! new connection to a service held back as a far one would be. Each is measured next to one of the bare function, so
-//! that a busy moment of the machine falls on both. Then one process works through events as fast as it can.
+//! that a busy moment of the machine falls on both. Then one process works through events as fast as it can; login's
+//! also signs people in, which takes memory.
 
 use std::path::Path;
 use std::time::Duration;
@@ -14,6 +15,7 @@ use super::instance::Instance;
 use super::lab::{FLOOR, Lab};
 use super::limits::{Gated, Limits};
 use super::report::{percentile, round, say};
+use super::sign_in::sign_in;
 use super::{Findings, events, usage};
 use crate::Failure;
 use crate::show::table;
@@ -30,6 +32,9 @@ const EVENTS_PER_SAMPLE: usize = 34;
 /// At least enough that a cache renewed by time hardly shows among the round trips.
 const MIN_EVENTS: usize = 100;
 const MAX_EVENTS: usize = 500;
+/// The function that people sign in with, and how often they do.
+const LOGIN: &str = "login";
+const SIGN_INS: usize = 10;
 
 /// What to measure, and what to do with it.
 #[derive(Args)]
@@ -71,6 +76,8 @@ struct Figures {
     warm_p99_ms: f64,
     per_s_core: f64,
     rss_mb: f64,
+    /// The most memory after sign-ins; of login.
+    sign_in_rss_mb: Option<f64>,
 }
 
 /// One start, or the medians of several.
@@ -99,11 +106,35 @@ pub async fn run(options: &Options, root: &Path, lab: &mut Lab, found: &mut Find
     if options.check {
         found.objections = Limits::read(root)?.objections(&gated);
     }
+    let hello = hello(lab, options.samples, &measured).await?;
+    found.json.insert(FLOOR.into(), hello.json());
     let functions: Map<String, Value> =
         measured.iter().map(|figures| (figures.gated.name.clone(), figures.json())).collect();
     found.json.insert("functions".into(), Value::Object(functions));
-    found.tables.push(table(&HEADER, &measured.iter().map(Figures::row).collect::<Vec<_>>()));
+    found.tables.push(table(&HEADER, &measured.iter().chain([&hello]).map(Figures::row).collect::<Vec<_>>()));
+    let sign_ins = measured.iter().filter_map(Figures::sign_in_row).collect::<Vec<_>>();
+    if !sign_ins.is_empty() {
+        found.tables.push(table(&["AFTER SIGN-INS", "RSS MB", "TRIPS PER SIGN-IN"], &sign_ins));
+    }
     Ok(())
+}
+
+/// The bare function by itself: its starts are those beside the others'.
+async fn hello(lab: &mut Lab, samples: usize, beside: &[Figures]) -> Result<Figures, Failure> {
+    say(&format!("measuring {FLOOR}"));
+    let mut figures = warm(lab, FLOOR, number_of_events(samples)).await?;
+    figures.floor = Start::median(&beside.iter().map(|figures| figures.floor).collect::<Vec<_>>());
+    (figures.start, figures.init_ratio) = (figures.floor, 1.0);
+    figures.gated.binary_mb = binary_mb(lab, FLOOR)?;
+    Ok(figures)
+}
+
+fn number_of_events(samples: usize) -> usize {
+    (samples * EVENTS_PER_SAMPLE).clamp(MIN_EVENTS, MAX_EVENTS)
+}
+
+fn binary_mb(lab: &Lab, name: &str) -> Result<f64, Failure> {
+    Ok(round(std::fs::metadata(&lab.function(name)?.program)?.len() as f64 / 1e6, 2))
 }
 
 async fn measure(lab: &mut Lab, name: &str, samples: usize) -> Result<Figures, Failure> {
@@ -118,13 +149,12 @@ async fn measure(lab: &mut Lab, name: &str, samples: usize) -> Result<Figures, F
             floors.push(start(lab, FLOOR).await?);
         }
     }
-    let mut figures = warm(lab, name, (samples * EVENTS_PER_SAMPLE).clamp(MIN_EVENTS, MAX_EVENTS)).await?;
+    let mut figures = warm(lab, name, number_of_events(samples)).await?;
     figures.start = Start::median(&starts);
     figures.floor = Start::median(&floors);
     let ratio = |(start, floor): (&Start, &Start)| start.init_ms / floor.init_ms.max(f64::MIN_POSITIVE);
     figures.init_ratio = percentile(&starts.iter().zip(&floors).map(ratio).collect::<Vec<_>>(), 0.5);
-    let size = std::fs::metadata(&lab.function(name)?.program)?.len();
-    figures.gated.binary_mb = round(size as f64 / 1e6, 2);
+    figures.gated.binary_mb = binary_mb(lab, name)?;
     Ok(figures)
 }
 
@@ -164,7 +194,7 @@ async fn warm(lab: &mut Lab, name: &str, count: usize) -> Result<Figures, Failur
         took.push(ms(answer.took));
     }
     let cpu = usage::cpu_seconds(instance.pid())? - before;
-    let figures = Figures {
+    let mut figures = Figures {
         gated: Gated {
             name: name.to_owned(),
             round_trips: round(lab.take().calls.len() as f64 / count as f64, 1),
@@ -176,6 +206,16 @@ async fn warm(lab: &mut Lab, name: &str, count: usize) -> Result<Figures, Failur
         rss_mb: usage::peak_memory_mb(instance.pid())?,
         ..Figures::default()
     };
+    if name == LOGIN {
+        sign_in(&lab.events, &mut instance).await?;
+        lab.take();
+        for _ in 0..SIGN_INS {
+            sign_in(&lab.events, &mut instance).await?;
+        }
+        // Whole ones: keys that are read again every five minutes must not show.
+        figures.gated.sign_in_round_trips = Some(round(lab.take().calls.len() as f64 / SIGN_INS as f64, 0));
+        figures.sign_in_rss_mb = Some(usage::peak_memory_mb(instance.pid())?);
+    }
     instance.stop().await;
     Ok(figures)
 }
@@ -236,6 +276,11 @@ impl Figures {
         ]
     }
 
+    fn sign_in_row(&self) -> Option<Vec<String>> {
+        let (memory, trips) = (self.sign_in_rss_mb?, self.gated.sign_in_round_trips?);
+        Some(vec![self.gated.name.clone(), format!("{memory:.1}"), trips.to_string()])
+    }
+
     fn json(&self) -> Value {
         json!({
             "init_ms": round(self.start.init_ms, 2),
@@ -250,6 +295,8 @@ impl Figures {
             "rss_mb": round(self.rss_mb, 1),
             "binary_mb": self.gated.binary_mb,
             "round_trips": self.gated.round_trips,
+            "sign_in_rss_mb": self.sign_in_rss_mb.map(|memory| round(memory, 1)),
+            "sign_in_round_trips": self.gated.sign_in_round_trips,
         })
     }
 }

@@ -260,6 +260,8 @@ fn idle(run: Usage) -> Vec<(&'static str, f64)> {
         ("relay: reads of the empty outbox", month.dynamodb),
         ("relay: logs", month.logs),
         ("relay: scheduler", MINUTES * prices::SCHEDULED),
+        // X-Ray records the first request of each second: every run.
+        ("relay: traces", MINUTES * prices::TRACE),
         ("polls of the empty queue", IDLE_POLLS * prices::SQS_REQUEST),
     ]
 }
@@ -352,6 +354,16 @@ mod tests {
         let expected = Bill { api_gateway: 5.0, lambda: 2.0, dynamodb: 11.0, sqs: 4.0, logs: 2.0 };
         assert_eq!(rounded, expected);
         assert_eq!(billed_ms(Duration::from_micros(1_001)), 2.0);
+    }
+
+    #[test]
+    fn a_month_without_callers_is_relays_runs_and_the_mappings_polls() {
+        let idle = super::idle(Usage { read_units: 1.0, ..Usage::default() });
+        let dollars =
+            |name: &str| idle.iter().find(|(other, _)| *other == name).map(|(_, dollars)| super::round(*dollars, 4));
+        assert_eq!(dollars("relay: traces"), Some(0.219));
+        assert_eq!(dollars("polls of the empty queue"), Some(0.2628));
+        assert_eq!(dollars("relay: reads of the empty outbox"), Some(0.0055));
     }
 
     #[test]

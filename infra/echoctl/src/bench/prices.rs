@@ -20,6 +20,8 @@ pub const SQS_REQUEST: f64 = 0.40 / 1e6;
 pub const LOG_BYTE: f64 = 0.50 / 1e9;
 /// EventBridge Scheduler, per invocation. <https://aws.amazon.com/eventbridge/pricing/>
 pub const SCHEDULED: f64 = 1.00 / 1e6;
+/// X-Ray, per trace that is recorded. <https://aws.amazon.com/xray/pricing/>
+pub const TRACE: f64 = 5.00 / 1e6;
 
 /// One SQS request is charged per so many bytes.
 pub const SQS_CHUNK: usize = 64 * 1024;
@@ -32,5 +34,6 @@ pub fn table() -> Value {
         "lambda_per_gb_second_x86_64": GB_SECOND_X86_64, "lambda_per_gb_second_arm64": GB_SECOND_ARM64,
         "dynamodb_per_million_write_units": 0.625, "dynamodb_per_million_read_units": 0.125,
         "sqs_per_million_requests": 0.40, "cloudwatch_logs_per_gb": 0.50, "scheduler_per_million": 1.00,
+        "xray_per_million_traces": 5.00,
     })
 }

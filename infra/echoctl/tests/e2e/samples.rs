@@ -58,13 +58,7 @@ fn functions_do_not_start_without_their_configuration() {
         ("audit-consume", "AUDIT_LOG_TABLE, ECHO_STACK"),
         ("relay", "OUTBOX_TABLE, AUDIT_QUEUE_URL, ECHO_STACK"),
     ] {
-        let output = Command::new(root().join("target/lambda").join(function).join("bootstrap"))
-            .env_clear()
-            .output()
-            .expect("the functions are built");
-        assert!(!output.status.success());
-        let said = String::from_utf8_lossy(&output.stdout);
-        assert_eq!(said.lines().count(), 1, "{said}");
+        let said = refusal(function, &[]);
         let aws = "AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY";
         let mut expected: Vec<&str> = lacks.split(", ").chain(aws.split(", ")).collect();
         expected.sort_unstable();
@@ -73,4 +67,52 @@ fn functions_do_not_start_without_their_configuration() {
         named.sort_unstable();
         assert_eq!(named, expected, "{function}");
     }
+}
+
+/// Values that are no URLs or no key are refused at start, too, in the same line as what is missing.
+#[test]
+fn functions_do_not_start_with_malformed_configuration() {
+    let malformed = [
+        ("ECHO_ISSUER", "https://echo.test/"),
+        ("ECHO_MASTER_KEY", "c2hvcnQ="),
+        ("AUDIT_QUEUE_URL", "echo-audit"),
+        ("AWS_ENDPOINT_URL", "localhost:9000"),
+        ("AWS_ENDPOINT_URL_DYNAMODB", "tcp://localhost:9000"),
+        ("AWS_ENDPOINT_URL_SQS", "http://"),
+        ("SSL_CERT_FILE", "/nowhere"),
+    ];
+    let (all, of_aws) = (&malformed[..], &malformed[3..]);
+    for (function, named) in [
+        ("login", all),
+        ("authorize", &[&malformed[..1], &malformed[2..]].concat()),
+        ("ingest", &[&malformed[..1], &malformed[2..]].concat()),
+        ("query", &[&malformed[..1], of_aws].concat()),
+        ("audit-consume", of_aws),
+        ("relay", &malformed[2..]),
+    ] {
+        let said = refusal(function, &malformed);
+        let (missing, wrong) = said.split_once("; correct ").unwrap_or_else(|| panic!("{said}"));
+        assert!(missing.contains(": set ") && missing.contains("AWS_REGION"), "{said}");
+        for (key, value) in malformed {
+            assert_eq!(
+                wrong.contains(&format!("{key} (")),
+                named.iter().any(|(name, _)| *name == key),
+                "{function}: {said}"
+            );
+            assert!(key == "SSL_CERT_FILE" || !said.contains(value), "{said}");
+        }
+    }
+}
+
+/// The one line that a function says before it ends.
+fn refusal(function: &str, environment: &[(&str, &str)]) -> String {
+    let output = Command::new(root().join("target/lambda").join(function).join("bootstrap"))
+        .env_clear()
+        .envs(environment.iter().copied())
+        .output()
+        .expect("the functions are built");
+    assert!(!output.status.success());
+    let said = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(said.lines().count(), 1, "{said}");
+    said
 }
