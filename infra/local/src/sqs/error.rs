@@ -128,6 +128,10 @@ impl From<QueueError> for ApiError {
                 "Value for parameter VisibilityTimeout is invalid. \
                  Reason: Total VisibilityTimeout for the message is beyond the limit [43200 seconds].",
             ),
+            QueueError::OverLimit => Self::modelled(
+                "OverLimit",
+                "The maximum number of in flight messages is reached (120000): delete what was handled.",
+            ),
             QueueError::PurgeInProgress => {
                 Self::modelled("AWS.SimpleQueueService.PurgeQueueInProgress", error.to_string())
             }
