@@ -71,7 +71,7 @@ pub enum MySqlError {
     #[error("the MySQL server {0}; its last lines:\n{1}")]
     Failed(&'static str, String),
     /// The server is too old.
-    #[error("{0} is too old: Echo needs MySQL 8.0.1 or MariaDB 10.6; upgrade it, or use the private server")]
+    #[error("{0} is too old: Echo needs MySQL 8.0.13 or MariaDB 10.6; upgrade it, or use the private server")]
     TooOld(String),
     /// `ECHO_MYSQL_URL` is no such URL.
     #[error("ECHO_MYSQL_URL must look like mysql://user:password@host:3306/echo")]
@@ -225,6 +225,8 @@ fn pool(options: MySqlConnectOptions) -> MySqlPool {
             Box::pin(async move {
                 connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
                 connection.execute("SET SESSION innodb_lock_wait_timeout = 5").await?;
+                // The ids of the rows of one INSERT follow each other, whatever a cluster's servers are told.
+                connection.execute("SET SESSION auto_increment_increment = 1, auto_increment_offset = 1").await?;
                 Ok(())
             })
         })

@@ -58,7 +58,6 @@ pub struct Queues(Arc<Inner>);
 
 struct Inner {
     shared: Arc<Shared>,
-    keep: Keep,
     sends: mpsc::UnboundedSender<send::Sending>,
     deletes: mpsc::UnboundedSender<delete::Deletion>,
     // Aborted when dropped.
@@ -126,7 +125,8 @@ impl Queues {
             (spec.name.clone(), Arc::new(Queue { spec, shelf, wake, look, looked, purged }))
         };
         let queues = specs.into_iter().map(queue).collect();
-        let shared = Arc::new(Shared { pool, entropy: Entropy::system(), queues, history: Mutex::default() });
+        let history = Mutex::new(History::new(keep));
+        let shared = Arc::new(Shared { pool, entropy: Entropy::system(), queues, history });
         let (sends, sent) = mpsc::unbounded_channel();
         let (deletes, deleted) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
@@ -136,7 +136,7 @@ impl Queues {
             tasks.spawn(claim::run(Arc::clone(&shared), Arc::clone(queue)));
             tasks.spawn(keep::run(Arc::clone(&shared), Arc::clone(queue)));
         }
-        Self(Arc::new(Inner { shared, keep, sends, deletes, _tasks: tasks }))
+        Self(Arc::new(Inner { shared, sends, deletes, _tasks: tasks }))
     }
 
     /// The queues' names, sorted.

@@ -210,7 +210,7 @@ async fn bury(shared: &Shared, queue: &Queue, link: &mut Link, dead: &[Receipt])
     if let Some(target) = shared.queues.get(&redrive.target) {
         let mut shelf = target.shelf();
         for (receipt, size) in dead.iter().zip(sizes) {
-            shelf.stored(Found { receipt: *receipt, size, visible_at: now }, None, now);
+            shelf.stored(Found { receipt: *receipt, size, visible_at: now, stored: None }, now);
         }
         drop(shelf);
         target.wake.notify_one();

@@ -22,7 +22,7 @@ const EXPIRY: Duration = Duration::from_secs(60);
 pub struct Keep {
     /// How long.
     pub time: Duration,
-    /// The most rows; the oldest go first.
+    /// The most rows. The older half of them goes first; what is deleted while there is no room is gone at once.
     pub rows: usize,
 }
 
@@ -33,15 +33,24 @@ impl Default for Keep {
     }
 }
 
-/// Deleted messages, oldest first. Those that an earlier process deleted count as new.
-#[derive(Default)]
+/// Deleted messages that are kept, oldest first. Those that an earlier process deleted count as new.
 pub(super) struct History {
+    keep: Keep,
     done: VecDeque<(Instant, Vec<i64>)>,
     rows: usize,
 }
 
 impl History {
-    /// Messages were deleted.
+    pub fn new(keep: Keep) -> Self {
+        Self { keep, done: VecDeque::new(), rows: 0 }
+    }
+
+    /// Whether so many more can be kept.
+    pub fn has_room(&self, more: usize) -> bool {
+        self.rows + more <= self.keep.rows
+    }
+
+    /// Messages were deleted and are kept.
     pub fn add(&mut self, ids: Vec<i64>) {
         if !ids.is_empty() {
             self.rows += ids.len();
@@ -50,10 +59,10 @@ impl History {
     }
 
     /// Those that have been kept long enough, some at a time.
-    fn old(&mut self, keep: Keep) -> Vec<i64> {
+    fn old(&mut self) -> Vec<i64> {
         let mut old = Vec::new();
         while let Some((at, ids)) = self.done.front()
-            && (at.elapsed() >= keep.time || self.rows > keep.rows)
+            && (at.elapsed() >= self.keep.time || self.rows > self.keep.rows / 2)
             && (old.is_empty() || old.len() + ids.len() <= MOST_IDS)
         {
             self.rows -= ids.len();
@@ -118,7 +127,7 @@ impl Queues {
     async fn forget(&self, link: &mut Link) -> Result<u64, QueueError> {
         let mut removed = 0;
         loop {
-            let old = self.0.shared.history().old(self.0.keep);
+            let old = self.0.shared.history().old();
             if old.is_empty() {
                 return Ok(removed);
             }

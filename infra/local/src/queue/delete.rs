@@ -48,9 +48,12 @@ pub(super) async fn run(shared: Arc<Shared>, mut jobs: mpsc::UnboundedReceiver<D
     let mut left = None;
     let weigh = |job: &Deletion| (job.receipts.len(), 0);
     while let Some(batch) = lane::next(&mut jobs, &mut left, (MOST_IDS, 0), weigh).await {
-        match delete(&shared, &mut link, &batch).await {
+        let kept = shared.history().has_room(batch.iter().map(|job| job.receipts.len()).sum());
+        match delete(&shared, &mut link, &batch, kept).await {
             Ok(deleted) => {
-                shared.history().add(deleted.iter().flatten().map(|receipt| receipt.id).collect());
+                if kept {
+                    shared.history().add(deleted.iter().flatten().map(|receipt| receipt.id).collect());
+                }
                 for (job, deleted) in batch.into_iter().zip(deleted) {
                     let mut shelf = job.queue.shelf();
                     for receipt in &deleted {
@@ -74,7 +77,12 @@ pub(super) async fn run(shared: Arc<Shared>, mut jobs: mpsc::UnboundedReceiver<D
 type Group = Vec<(usize, Receipt)>;
 
 /// Those receipts of each job that deleted their message.
-async fn delete(shared: &Shared, link: &mut Link, batch: &[Deletion]) -> Result<Vec<Vec<Receipt>>, sqlx::Error> {
+async fn delete(
+    shared: &Shared,
+    link: &mut Link,
+    batch: &[Deletion],
+    kept: bool,
+) -> Result<Vec<Vec<Receipt>>, sqlx::Error> {
     let (mut known, mut unknown) = (BTreeMap::<(&str, i64), Group>::new(), Group::new());
     for (job, Deletion { queue, receipts, .. }) in batch.iter().enumerate() {
         let shelf = queue.shelf();
@@ -90,7 +98,7 @@ async fn delete(shared: &Shared, link: &mut Link, batch: &[Deletion]) -> Result<
     }
     let mut tries = Tries::default();
     loop {
-        match write(link.get().await?, batch, &known, &unknown).await {
+        match write(link.get().await?, batch, (&known, &unknown), kept).await {
             Err(error) if tries.again(&error, &shared.entropy).await => {}
             result => return result,
         }
@@ -100,8 +108,8 @@ async fn delete(shared: &Shared, link: &mut Link, batch: &[Deletion]) -> Result<
 async fn write(
     connection: &mut MySqlConnection,
     batch: &[Deletion],
-    known: &BTreeMap<(&str, i64), Group>,
-    unknown: &Group,
+    (known, unknown): (&BTreeMap<(&str, i64), Group>, &Group),
+    kept: bool,
 ) -> Result<Vec<Vec<Receipt>>, sqlx::Error> {
     let mut deleted = vec![Vec::new(); batch.len()];
     let mut note = |job: usize, receipt| {
@@ -111,17 +119,17 @@ async fn write(
     };
     if known.len() == 1 && unknown.is_empty() {
         for ((queue, generation), group) in known {
-            finish(connection, queue, *generation, group, &mut note).await?;
+            finish(connection, (queue, *generation), group, kept, &mut note).await?;
         }
         return Ok(deleted);
     }
     let mut transaction = connection.begin().await?;
     for ((queue, generation), group) in known {
-        finish(&mut transaction, queue, *generation, group, &mut note).await?;
+        finish(&mut transaction, (queue, *generation), group, kept, &mut note).await?;
     }
     for (job, receipt) in unknown {
         let queue = batch.get(*job).map_or("", |job| &job.queue.spec.name);
-        finish(&mut transaction, queue, receipt.generation, &[(*job, *receipt)], &mut note).await?;
+        finish(&mut transaction, (queue, receipt.generation), &[(*job, *receipt)], kept, &mut note).await?;
     }
     transaction.commit().await?;
     Ok(deleted)
@@ -129,19 +137,19 @@ async fn write(
 
 async fn finish(
     connection: &mut MySqlConnection,
-    queue: &str,
-    generation: i64,
+    (queue, generation): (&str, i64),
     group: &[(usize, Receipt)],
+    kept: bool,
     note: &mut impl FnMut(usize, Receipt),
 ) -> Result<(), sqlx::Error> {
     let ids: Vec<i64> = group.iter().map(|(_, receipt)| receipt.id).collect();
-    let changed = statement::finish(connection, queue, generation, &ids).await?;
+    let changed = statement::finish(connection, queue, (generation, &ids), kept).await?;
     if changed == ids.len() as u64 {
         group.iter().for_each(|(job, receipt)| note(*job, *receipt));
     } else if changed > 0 {
         // Somebody else's hand was at some of them; which, one by one.
-        let done: Vec<i64> = statement::which_are_done(connection, &ids).await?;
-        group.iter().filter(|(_, receipt)| done.contains(&receipt.id)).for_each(|(job, receipt)| note(*job, *receipt));
+        let live = statement::which_live(connection, &ids).await?;
+        group.iter().filter(|(_, receipt)| !live.contains(&receipt.id)).for_each(|(job, receipt)| note(*job, *receipt));
     }
     Ok(())
 }

@@ -10,8 +10,9 @@ use super::shelf::Found;
 use super::statement::{self, Seen, State};
 use super::{Queue, Shared};
 
-/// Rows read at a time.
+/// Rows read at a time, and the largest bodies read along with them; larger ones are read as they are claimed.
 const MOST_READ: u32 = 1_000;
+const LARGEST_READ: u32 = 16_384;
 /// How often the end of the table is looked at, for what others may have written there.
 const POLL: Duration = Duration::from_millis(500);
 /// How often the patrol takes its next steps, and how many rows it passes then.
@@ -52,7 +53,7 @@ async fn read_on(shared: &Shared, queue: &Queue, link: &mut Link) -> Result<(), 
             return Ok(());
         }
         let begin = Instant::now();
-        let rows = look(queue, link, from, MOST_READ).await?;
+        let rows = look(queue, link, from, MOST_READ, LARGEST_READ).await?;
         let last = rows.len() < MOST_READ as usize;
         let to = rows.last().map_or(from, |row| row.receipt.id);
         let ids = |state| rows.iter().filter(move |row| row.state == state).map(|row| row.receipt.id).collect();
@@ -62,7 +63,7 @@ async fn read_on(shared: &Shared, queue: &Queue, link: &mut Link) -> Result<(), 
             let only = statement::Only::Expired(&queue.spec.name, queue.spec.retention.as_secs());
             statement::remove(link.get().await?, only, &expired).await?;
         }
-        queue.shelf().read(live(&rows, begin), to, last, begin);
+        queue.shelf().read(live(rows, begin).collect(), to, last, begin);
         queue.looked.notify_waiters();
         queue.wake.notify_one();
         if last {
@@ -71,17 +72,17 @@ async fn read_on(shared: &Shared, queue: &Queue, link: &mut Link) -> Result<(), 
     }
 }
 
-async fn look(queue: &Queue, link: &mut Link, from: i64, most: u32) -> Result<Vec<Seen>, sqlx::Error> {
-    statement::look(link.get().await?, &queue.spec.name, from, most, queue.spec.retention.as_secs()).await
+async fn look(queue: &Queue, link: &mut Link, from: i64, most: u32, bytes: u32) -> Result<Vec<Seen>, sqlx::Error> {
+    let which = (queue.spec.name.as_str(), queue.spec.retention.as_secs());
+    statement::look(link.get().await?, which, from, most, bytes).await
 }
 
-fn live(rows: &[Seen], begin: Instant) -> Vec<Found> {
-    let live = rows.iter().filter(|row| row.state == State::Live);
-    live.map(|row| {
+fn live(rows: Vec<Seen>, begin: Instant) -> impl Iterator<Item = Found> {
+    let live = rows.into_iter().filter(|row| row.state == State::Live);
+    live.map(move |row| {
         let visible_at = begin + Duration::try_from(row.hidden).unwrap_or_default();
-        Found { receipt: row.receipt, size: row.size, visible_at }
+        Found { receipt: row.receipt, size: row.size, visible_at, stored: row.stored }
     })
-    .collect()
 }
 
 /// Walks over rows that should be known, again and again, and takes in those that are not: other hands wrote them.
@@ -97,16 +98,16 @@ impl Patrol {
         self.due = Instant::now() + PATROL;
         let until = std::mem::replace(&mut self.until, queue.shelf().cursor());
         let begin = Instant::now();
-        let mut rows = look(queue, link, self.at, PATROLLED).await?;
+        let mut rows = look(queue, link, self.at, PATROLLED, 0).await?;
         let more = rows.len() == PATROLLED as usize;
         rows.retain(|row| row.receipt.id <= until);
         self.at = rows.last().map(|row| row.receipt.id).filter(|_| more).unwrap_or_default();
-        let live: Vec<i64> = live(&rows, begin).iter().map(|found| found.receipt.id).collect();
+        let live: Vec<i64> = live(rows, begin).map(|found| found.receipt.id).collect();
         let unknown = queue.shelf().unknown(&live);
         for id in unknown {
             // It may have been deleted since the look: what is deleted leaves the table before the shelf.
-            let again = look(queue, link, id - 1, 1).await?;
-            let found = self::live(&again, Instant::now()).into_iter().filter(|found| found.receipt.id == id);
+            let again = look(queue, link, id - 1, 1, 0).await?;
+            let found = self::live(again, Instant::now()).filter(|found| found.receipt.id == id);
             found.for_each(|found| queue.shelf().adopt(found, Instant::now()));
             queue.wake.notify_one();
         }

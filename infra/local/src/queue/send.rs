@@ -97,7 +97,8 @@ pub(super) async fn run(shared: Arc<Shared>, mut jobs: mpsc::UnboundedReceiver<S
         let alone = batch.len() == 1 || error.as_database_error().is_none();
         for job in batch {
             // What one caller sends must not fail another's.
-            let result = if alone { Err((vec![job], QueueError::from(&error))) } else { again(&shared, &mut link, job).await };
+            let result =
+                if alone { Err((vec![job], QueueError::from(&error))) } else { again(&shared, &mut link, job).await };
             if let Err((jobs, error)) = result {
                 for job in jobs {
                     let _ = job.answer.send(Err(error.clone()));
@@ -242,7 +243,7 @@ fn settle(batch: Vec<Sending>, handed: Vec<Handed>, ids: &[i64], now: PrimitiveD
             let Some((id, row)) = place.and_then(Option::take) else { continue };
             let receipt = Receipt { id, generation: 1 };
             let (size, visible_at) = (row.body.len(), begin + visibility);
-            shelf.stored(Found { receipt, size, visible_at }, None, begin);
+            shelf.stored(Found { receipt, size, visible_at, stored: None }, begin);
             messages.push(Message {
                 message_id: row.message_id,
                 receipt,
@@ -259,9 +260,9 @@ fn settle(batch: Vec<Sending>, handed: Vec<Handed>, ids: &[i64], now: PrimitiveD
     for (queue, rows, answer) in jobs {
         let mut shelf = queue.shelf();
         for (id, Row { body, message_id, delay, .. }) in rows.into_iter().flatten() {
-            let found = Found { receipt: Receipt { id, generation: 0 }, size: body.len(), visible_at: begin + delay };
-            let stored = Stored { message_id, body, sent_at, first_received_at: None, source_queue: None };
-            shelf.stored(found, Some(stored), begin);
+            let (receipt, size, visible_at) = (Receipt { id, generation: 0 }, body.len(), begin + delay);
+            let stored = Some(Stored { message_id, body, sent_at, first_received_at: None, source_queue: None });
+            shelf.stored(Found { receipt, size, visible_at, stored }, begin);
         }
         drop(shelf);
         queue.wake.notify_one();

@@ -73,9 +73,7 @@ impl Queues {
                     let (name, which) = (&queue.spec.name, (generation, some));
                     let result = match change {
                         Change::Note(reason) => statement::note(&mut connection, name, which, reason).await,
-                        Change::Hide(timeout) => {
-                            statement::hide(&mut connection, name, which, timeout.as_secs()).await
-                        }
+                        Change::Hide(timeout) => statement::hide(&mut connection, name, which, timeout.as_secs()).await,
                     };
                     match result {
                         Err(error) if tries.again(&error, &self.0.shared.entropy).await => {}

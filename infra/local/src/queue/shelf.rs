@@ -17,7 +17,7 @@ use super::{Message, QueueError, Receipt, Receive};
 
 /// Visible rows known at a time; further ones stay in the table until there is room.
 pub(super) const MOST_READY: usize = 10_000;
-/// Bodies kept in memory, in bytes; others are read when they are claimed.
+/// Bodies kept in memory, in bytes; others are read as they are claimed.
 const MOST_BODIES: usize = 16 * 1_048_576;
 /// Rows in one claim.
 const MOST_CLAIMED: usize = 500;
@@ -77,12 +77,13 @@ pub(super) struct Stored {
 }
 
 /// A row as the table has it.
-#[derive(Clone, Copy, Debug)]
 pub(super) struct Found {
     pub receipt: Receipt,
     pub size: usize,
     /// When it is to be seen; in the past for a visible row.
     pub visible_at: Instant,
+    /// What it holds, when that was read.
+    pub stored: Option<Stored>,
 }
 
 /// A receive that has got nothing yet.
@@ -232,7 +233,7 @@ impl Shelf {
     }
 
     /// A row has just been stored: it is kept in mind, or left in the table when there are too many.
-    pub fn stored(&mut self, found: Found, stored: Option<Stored>, now: Instant) {
+    pub fn stored(&mut self, found: Found, now: Instant) {
         if self.complete && self.ready.len() >= MOST_READY {
             self.complete = false;
         }
@@ -243,13 +244,6 @@ impl Shelf {
         }
         self.cursor = self.cursor.max(id);
         self.adopt(found, now);
-        if let Some(stored) = stored
-            && self.bodies + stored.body.len() <= MOST_BODIES
-            && let Some(row) = self.rows.get_mut(&id).filter(|row| row.stored.is_none())
-        {
-            self.bodies += stored.body.len();
-            row.stored = Some(stored);
-        }
     }
 
     /// Takes in a row as the table has it, unless a newer receive of it is known.
@@ -262,6 +256,13 @@ impl Shelf {
                 let row = Row { generation, size: found.size, place: Place::Busy, stored: None };
                 self.rows.insert(id, row);
             }
+        }
+        self.unload(id);
+        if let Some(stored) = found.stored.filter(|stored| self.bodies + stored.body.len() <= MOST_BODIES)
+            && let Some(row) = self.rows.get_mut(&id)
+        {
+            self.bodies += stored.body.len();
+            row.stored = Some(stored);
         }
         let visible = found.visible_at <= now;
         self.place(id, if visible { Place::Ready } else { Place::Hidden(found.visible_at) });

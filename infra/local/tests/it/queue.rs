@@ -249,14 +249,15 @@ async fn time_takes_deleted_and_expired_messages() {
         send(&queues, &["done"]).await;
         take(&queues, "q").await;
     }
-    // No more than so many.
-    assert_eq!((queues.clean().await.unwrap(), rows().await), (1, 2));
+    // No more than so many; the older half makes room for what comes.
+    assert_eq!(rows().await, 2);
+    assert_eq!((queues.clean().await.unwrap(), rows().await), (1, 1));
     assert_eq!(queues.clean().await.unwrap(), 0);
     drop(queues);
     // Nor for longer, whoever deleted them.
     let queues = Queues::with_history(pool.clone(), vec![spec], Keep { time: Duration::ZERO, rows: 100 });
     assert_eq!(queues.counts("q").await.unwrap(), counts(0, 0, 0));
-    assert_eq!((queues.clean().await.unwrap(), rows().await), (2, 0));
+    assert_eq!((queues.clean().await.unwrap(), rows().await), (1, 0));
 
     send(&queues, &["old", "old"]).await;
     let flying = one(&queues, "q").await;
