@@ -132,9 +132,10 @@ impl From<QueueError> for ApiError {
                 "OverLimit",
                 "The maximum number of in flight messages is reached (120000): delete what was handled.",
             ),
-            QueueError::PurgeInProgress => {
-                Self::modelled("AWS.SimpleQueueService.PurgeQueueInProgress", error.to_string())
-            }
+            QueueError::PurgeInProgress => Self {
+                status: StatusCode::FORBIDDEN,
+                ..Self::modelled("AWS.SimpleQueueService.PurgeQueueInProgress", error.to_string())
+            },
             QueueError::Unavailable(reason) => {
                 tracing::warn!(reason, "the queue's database is unavailable");
                 let message = "The queue's database is unavailable. Try again.";

@@ -7,6 +7,7 @@
     reason = "a test that cannot go on says so by panicking"
 )]
 
+mod contract;
 mod echo;
 mod functions;
 mod mapping;
