@@ -175,6 +175,17 @@ impl Queues {
         Ok(counts)
     }
 
+    /// How long ago the queue's oldest message was sent; nothing when there is none.
+    ///
+    /// # Errors
+    /// When there is no such queue, or the database is away.
+    pub async fn oldest_age(&self, queue: &str) -> Result<Option<Duration>, QueueError> {
+        let oldest = self.queue(queue)?.shelf().oldest(1);
+        let Some(&id) = oldest.first() else { return Ok(None) };
+        let mut connection = self.0.shared.pool.acquire().await?;
+        Ok(statement::age(&mut connection, id).await?)
+    }
+
     fn queue(&self, name: &str) -> Result<&Arc<Queue>, QueueError> {
         self.0.shared.queues.get(name).ok_or_else(|| QueueError::NoSuchQueue(name.to_owned()))
     }

@@ -218,8 +218,8 @@ async fn bury(shared: &Shared, queue: &Queue, link: &mut Link, dead: &[Receipt])
     Ok(())
 }
 
-/// What the rows of a claim hold that had to be read.
-type Read = HashMap<i64, (Receipt, Stored)>;
+/// What the rows of a claim hold that had to be read; nothing where a row was not as the shelf said.
+type Read = HashMap<i64, Option<Stored>>;
 
 async fn lease(
     shared: &Shared,
@@ -260,10 +260,11 @@ async fn write(
         let unread = if leased == ids.len() as u64 { unread } else { ids };
         if !unread.is_empty() {
             let rows = statement::read_leased(connection, &queue.spec.name, unread, now).await?;
-            read.extend(rows.into_iter().map(|(receipt, stored)| (receipt.id, (receipt, stored))));
-            // Of these, nothing else counts.
-            let missing = unread.iter().filter(|id| !read.contains_key(id)).copied().collect::<Vec<_>>();
-            read.extend(missing.into_iter().map(|id| (id, (Receipt { id, generation: -1 }, Stored::default()))));
+            read.extend(unread.iter().map(|id| (*id, None)));
+            let ours = rows
+                .into_iter()
+                .filter(|(found, _)| *found == Receipt { id: found.id, generation: *generation }.next());
+            read.extend(ours.map(|(receipt, stored)| (receipt.id, Some(stored))));
         }
     }
     Ok((now, read))
@@ -278,23 +279,18 @@ fn settle(queue: &Queue, claim: Claim, now: PrimitiveDateTime, mut read: Read, b
         let mut messages = Vec::with_capacity(picks.len());
         let mut shelf = queue.shelf();
         for Pick { receipt, stored } in picks {
-            let generation = receipt.generation + 1;
-            let stored = match read.remove(&receipt.id) {
-                Some((found, stored)) => Some(stored).filter(|_| found.generation == generation),
-                None => stored,
-            };
-            // Gone, or in other hands: the patrol finds it again should it be alive.
-            let Some(stored) = stored else {
-                shelf.remove(receipt.id);
+            let Some(stored) = read.remove(&receipt.id).unwrap_or(stored) else {
+                shelf.mistrust(receipt.id);
+                queue.look.notify_one();
                 continue;
             };
-            let receipt = Receipt { id: receipt.id, generation };
+            let receipt = receipt.next();
             shelf.lease(receipt, until);
             messages.push(Message {
                 message_id: stored.message_id,
                 receipt,
                 body: stored.body,
-                receive_count: generation,
+                receive_count: receipt.generation,
                 sent_at: stored.sent_at,
                 first_received_at: stored.first_received_at.unwrap_or(now),
                 source_queue: stored.source_queue,

@@ -16,8 +16,8 @@ const LARGEST_READ: u32 = 16_384;
 /// How often the end of the table is looked at, for what others may have written there.
 const POLL: Duration = Duration::from_millis(500);
 /// How often the patrol takes its next steps, and how many rows it passes then.
-const PATROL: Duration = Duration::from_secs(5);
-const PATROLLED: u32 = 5_000;
+const PATROL: Duration = Duration::from_secs(2);
+const PATROLLED: u32 = 2_000;
 /// A pause while the database is away.
 const AWAY: Duration = Duration::from_millis(200);
 
@@ -26,7 +26,7 @@ pub(super) async fn run(shared: Arc<Shared>, queue: Arc<Queue>) {
     let mut link = Link::new(shared.pool.clone());
     let mut patrol = Patrol { at: 0, until: 0, due: Instant::now() + PATROL };
     loop {
-        let done = match read_on(&shared, &queue, &mut link).await {
+        let done = match work(&shared, &queue, &mut link).await {
             Ok(()) if patrol.due <= Instant::now() => patrol.step(&queue, &mut link).await,
             done => done,
         };
@@ -40,6 +40,34 @@ pub(super) async fn run(shared: Arc<Shared>, queue: Arc<Queue>) {
         };
         let _ = timeout(pause, queue.look.notified()).await;
     }
+}
+
+async fn work(shared: &Shared, queue: &Queue, link: &mut Link) -> Result<(), sqlx::Error> {
+    read_anew(queue, link).await?;
+    read_on(shared, queue, link).await
+}
+
+/// Rows that were not as they were believed to be.
+async fn read_anew(queue: &Queue, link: &mut Link) -> Result<(), sqlx::Error> {
+    let doubtful = queue.shelf().doubtful();
+    for (n, &id) in doubtful.iter().enumerate() {
+        match look(queue, link, id - 1, 1, 0).await {
+            Ok(rows) => {
+                let now = Instant::now();
+                let found = live(rows, now).find(|found| found.receipt.id == id);
+                queue.shelf().correct(id, found, now);
+            }
+            Err(error) => {
+                let mut shelf = queue.shelf();
+                doubtful.iter().skip(n).for_each(|&id| shelf.mistrust(id));
+                return Err(error);
+            }
+        }
+    }
+    if !doubtful.is_empty() {
+        queue.wake.notify_one();
+    }
+    Ok(())
 }
 
 /// Reads as long as there is room and something to read; at least the end of the table.

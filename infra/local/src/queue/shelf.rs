@@ -46,6 +46,8 @@ pub(super) struct Shelf {
     complete: bool,
     /// Whether the table has been looked at since this process began.
     looked: bool,
+    /// Rows that were not as they were believed to be: to be read anew.
+    doubtful: Vec<i64>,
 }
 
 /// A live row.
@@ -298,6 +300,26 @@ impl Shelf {
         }
     }
 
+    /// A row is not as it was believed to be; it is nobody's until it has been read anew.
+    pub fn mistrust(&mut self, id: i64) {
+        self.unload(id);
+        self.place(id, Place::Busy);
+        self.doubtful.push(id);
+    }
+
+    /// What is to be read anew.
+    pub fn doubtful(&mut self) -> Vec<i64> {
+        std::mem::take(&mut self.doubtful)
+    }
+
+    /// A row was read anew; it is gone when nothing was found.
+    pub fn correct(&mut self, id: i64, found: Option<Found>, now: Instant) {
+        self.remove(id);
+        if let Some(found) = found {
+            self.adopt(found, now);
+        }
+    }
+
     /// Something may have been stored that nobody told of: the table is read again from `cursor`.
     pub fn doubt(&mut self, cursor: i64) {
         self.cursor = self.cursor.min(cursor);
@@ -347,7 +369,9 @@ impl Shelf {
     /// The ids of the oldest rows.
     pub fn oldest(&self, most: usize) -> Vec<i64> {
         let mut ids: Vec<i64> = self.rows.keys().copied().collect();
-        ids.sort_unstable();
+        if most < ids.len() {
+            ids.select_nth_unstable(most);
+        }
         ids.truncate(most);
         ids
     }

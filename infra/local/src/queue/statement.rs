@@ -89,7 +89,7 @@ pub(super) async fn lease(
 ) -> Result<u64> {
     let set = "UPDATE message_queue FORCE INDEX (PRIMARY) SET \
         first_received_at = IF(receive_count > 0, first_received_at, ?), retry_count = receive_count, \
-        receive_count = receive_count + 1, status = IF(status = 'FAILED', 'FAILED', 'IN_PROGRESS'), \
+        receive_count = LEAST(receive_count, 2147483646) + 1, status = IF(status = 'FAILED', 'FAILED', 'IN_PROGRESS'), \
         received_at = ?, updated_at = ?, visible_at = ? \
         WHERE queue = ? AND receive_count = ? AND status <> 'DONE' AND created_at > ? AND ";
     let sql = listed(set, ids);
@@ -163,6 +163,14 @@ pub(super) async fn which_are_expired(
 pub(super) async fn last_id(connection: &mut MySqlConnection) -> Result<i64> {
     let sql = "SELECT CAST(COALESCE(MAX(id), 0) AS SIGNED) FROM message_queue";
     sqlx::query_scalar(sql).fetch_one(connection).await
+}
+
+/// How long ago a row was stored.
+pub(super) async fn age(connection: &mut MySqlConnection, id: i64) -> Result<Option<Duration>> {
+    let sql = "SELECT CAST(GREATEST(TIMESTAMPDIFF(SECOND, created_at, NOW(6)), 0) AS UNSIGNED) \
+        FROM message_queue WHERE id = ?";
+    let age: Option<u64> = sqlx::query_scalar(sql).bind(id).fetch_optional(connection).await?;
+    Ok(age.map(Duration::from_secs))
 }
 
 /// How many rows a queue has after `from`; deleted ones are counted, too.

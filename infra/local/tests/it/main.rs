@@ -9,6 +9,7 @@
 
 mod contract;
 mod echo;
+mod faults;
 mod functions;
 mod mapping;
 mod mysql;
