@@ -5,6 +5,7 @@ mod audit;
 mod bench;
 mod bootstrap;
 mod login;
+mod queue;
 mod seed;
 mod show;
 mod token;
@@ -38,6 +39,9 @@ enum Command {
     /// Read the audit log
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Look into the queues, here or in the cloud
+    #[command(subcommand)]
+    Queue(queue::Queue),
 }
 
 /// Why a command failed: a sentence that says what to do.
@@ -52,6 +56,7 @@ async fn main() -> ExitCode {
         Command::Token(token) => token.run().await,
         Command::Bench(bench) => bench.run().await,
         Command::Audit(audit) => audit.run().await,
+        Command::Queue(queue) => queue.run().await,
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -9,10 +9,12 @@ use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPool, MySqlPoolOptions, MySqlSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep};
 use url::Url;
 
@@ -24,6 +26,8 @@ const LONGEST_SOCKET_PATH: usize = 107;
 /// Recovery after a crash may read a whole redo log first.
 const START_PATIENCE: Duration = Duration::from_secs(120);
 const STOP_PATIENCE: Duration = Duration::from_secs(20);
+/// Between two attempts to start a server that ended.
+const RESTART_PAUSE: Duration = Duration::from_secs(2);
 /// Enough for every mapping and caller of a laptop's stack, far below the server's limit.
 const POOL: u32 = 24;
 
@@ -38,7 +42,9 @@ pub struct Server {
 }
 
 struct Private {
-    child: Child,
+    spec: Spec,
+    child: Mutex<Arc<Child>>,
+    pid: watch::Sender<Option<u32>>,
     socket: PathBuf,
     // Released when this process ends, however it ends.
     _lock: File,
@@ -71,7 +77,7 @@ pub enum MySqlError {
     #[error("the MySQL server {0}; its last lines:\n{1}")]
     Failed(&'static str, String),
     /// The server is too old.
-    #[error("{0} is too old: Echo needs MySQL 8.0.1 or MariaDB 10.6; upgrade it, or use the private server")]
+    #[error("{0} is too old: Echo needs MySQL 8.0.13 or MariaDB 10.6; upgrade it, or use the private server")]
     TooOld(String),
     /// `ECHO_MYSQL_URL` is no such URL.
     #[error("ECHO_MYSQL_URL must look like mysql://user:password@host:3306/echo")]
@@ -106,8 +112,6 @@ impl Server {
             return Err(MySqlError::LongPath(socket));
         }
         let data = install::data_directory(&program, directory, as_root).await?;
-        // Left by a server that was killed.
-        let _ = std::fs::remove_file(&socket);
         let spec = Spec {
             name: "mysql".into(),
             program: program.path.clone(),
@@ -116,11 +120,12 @@ impl Server {
             directory: None,
             log: log.to_owned(),
         };
-        let child = Child::start(&spec).await?;
         // The socket's directory is the password.
         let options = MySqlConnectOptions::new().socket(&socket).username("root").ssl_mode(MySqlSslMode::Disabled);
-        ready(&child, &options).await?;
-        Ok(Self { named: None, options, private: Some(Private { child, socket, _lock: lock }) })
+        let child = launch(&spec, &options, &socket).await?;
+        let (pid, _) = watch::channel(Some(child.pid()));
+        let private = Private { spec, child: Mutex::new(Arc::new(child)), pid, socket, _lock: lock };
+        Ok(Self { named: None, options, private: Some(private) })
     }
 
     /// Uses a server of the user's own, such as `mysql://user:password@host:3306/echo`.
@@ -150,7 +155,13 @@ impl Server {
 
     /// A private server's process id.
     pub fn pid(&self) -> Option<u32> {
-        self.private.as_ref().map(|private| private.child.pid())
+        self.private.as_ref().map(|private| private.child().pid())
+    }
+
+    /// The same, as it changes.
+    pub fn pids(&self) -> watch::Receiver<Option<u32>> {
+        let none = || watch::channel(None).1;
+        self.private.as_ref().map_or_else(none, |private| private.pid.subscribe())
     }
 
     /// A private server's socket.
@@ -162,19 +173,54 @@ impl Server {
     pub async fn ended(&self) -> String {
         match &self.private {
             Some(private) => {
-                private.child.wait().await;
-                private.child.last_lines()
+                let child = private.child();
+                child.wait().await;
+                child.last_lines()
             }
             None => std::future::pending().await,
+        }
+    }
+
+    /// Starts a private server again whenever it has ended by itself, for as long as it takes: a disk that was full may
+    /// have room again. Clients connect anew by themselves. Never returns.
+    pub async fn keep_running(&self) {
+        let Some(private) = &self.private else { return std::future::pending().await };
+        loop {
+            let last_lines = self.ended().await;
+            tracing::error!(last_lines, "MySQL ended; it is started again");
+            private.pid.send_replace(None);
+            let child = loop {
+                match launch(&private.spec, &self.options, &private.socket).await {
+                    Ok(child) => break child,
+                    Err(error) => tracing::error!(%error, "MySQL does not start; trying again"),
+                }
+                sleep(RESTART_PAUSE).await;
+            };
+            private.pid.send_replace(Some(child.pid()));
+            *private.child.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(child);
         }
     }
 
     /// Ends a private server in an orderly way; after 20 seconds by force.
     pub async fn stop(&self) {
         if let Some(private) = &self.private {
-            private.child.stop(STOP_PATIENCE).await;
+            private.child().stop(STOP_PATIENCE).await;
         }
     }
+}
+
+impl Private {
+    fn child(&self) -> Arc<Child> {
+        Arc::clone(&self.child.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+async fn launch(spec: &Spec, options: &MySqlConnectOptions, socket: &Path) -> Result<Child, MySqlError> {
+    // Left by a server that was killed.
+    let _ = std::fs::remove_file(socket);
+    let child = Child::start(spec).await?;
+    ready(&child, options).await?;
+    Ok(child)
 }
 
 async fn ready(child: &Child, options: &MySqlConnectOptions) -> Result<(), MySqlError> {
@@ -225,6 +271,8 @@ fn pool(options: MySqlConnectOptions) -> MySqlPool {
             Box::pin(async move {
                 connection.execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED").await?;
                 connection.execute("SET SESSION innodb_lock_wait_timeout = 5").await?;
+                // The ids of the rows of one INSERT follow each other, whatever a cluster's servers are told.
+                connection.execute("SET SESSION auto_increment_increment = 1, auto_increment_offset = 1").await?;
                 Ok(())
             })
         })

@@ -1,59 +1,99 @@
 //! SQS standard queues on the MySQL table `message_queue`.
 //!
 //! What a message may look like and how it behaves follows the SQS developer guide ("Amazon SQS message quotas",
-//! "visibility timeout", "dead-letter queues"). A receive leases rows in one short transaction and commits before anyone
-//! works on them. All times are the database's.
+//! "visibility timeout", "dead-letter queues"). The table is the truth, and every answer waits for its commit. What makes
+//! it fast: callers share statements ([`lane`]), this process knows the visible rows without searching ([`shelf`]), and
+//! a message for which a receive waits is stored as received ([`send`]).
+//!
+//! [`send`], [`claim`], [`delete`] and [`settle`] are what callers ask for; [`keep`] and [`clean`] run by themselves;
+//! [`statement`] is the SQL.
 
 mod body;
 mod claim;
 mod clean;
+mod delete;
 mod error;
+mod keep;
+mod lane;
 mod receipt;
 mod retry;
 mod send;
 mod settle;
+mod shelf;
+mod statement;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use echo_shared::entropy::Entropy;
 use sqlx::mysql::MySqlPool;
-use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, timeout_at};
 
 use crate::spec::QueueSpec;
 use crate::template::{ACCOUNT, REGION};
 
+use clean::History;
+use shelf::Shelf;
+
 pub use body::{md5_hex, refusal};
 pub use claim::{Message, Receive};
+pub use clean::Keep;
 pub use error::{QueueError, Refused};
 pub use receipt::Receipt;
 pub use send::{Outgoing, Sent};
 
 /// The longest visibility timeout, counted from the receive.
 pub const MAX_VISIBILITY: Duration = Duration::from_secs(43_200);
-/// How long deleted messages stay in the table for people to read.
-pub const HISTORY: Duration = Duration::from_secs(3600);
+/// Messages that may be in flight in one queue (SQS's quota for standard queues).
+pub const MOST_IN_FLIGHT: usize = 120_000;
+/// How long an answer may wait for the first look at the table.
+const PATIENCE: Duration = Duration::from_secs(5);
 
-/// All queues of a stack. Cheap to clone.
+/// All queues of a stack. Cheap to clone; what works for them ends with the last clone.
 #[derive(Clone)]
 pub struct Queues(Arc<Inner>);
 
 struct Inner {
+    shared: Arc<Shared>,
+    sends: mpsc::UnboundedSender<send::Sending>,
+    deletes: mpsc::UnboundedSender<delete::Deletion>,
+    // Aborted when dropped.
+    _tasks: JoinSet<()>,
+}
+
+/// What the tasks share.
+struct Shared {
     pool: MySqlPool,
     entropy: Entropy,
-    history: Duration,
-    queues: BTreeMap<String, Queue>,
+    queues: BTreeMap<String, Arc<Queue>>,
+    history: Mutex<History>,
 }
 
 struct Queue {
     spec: QueueSpec,
-    /// Told of everything in this process that makes a message visible.
+    shelf: Mutex<Shelf>,
+    /// Tells [`claim`] that something may be had, or that someone waits.
     wake: Notify,
-    /// Held by the one receive that polls; the others wait behind it, so idling costs the same for one as for many.
-    turn: tokio::sync::Mutex<()>,
+    /// Tells [`keep`] that there is room, or something to read.
+    look: Notify,
+    /// Told when the table has been looked at.
+    looked: Notify,
     purged: Mutex<Option<Instant>>,
+}
+
+impl Queue {
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        self.shelf.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shared {
+    fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// How many messages a queue holds.
@@ -68,29 +108,40 @@ pub struct Counts {
 }
 
 impl Queues {
-    /// The queues that `specs` describe, kept in `pool`'s schema. Deleted messages stay readable for an hour.
+    /// The queues that `specs` describe, kept in `pool`'s schema. Call it within a Tokio runtime.
     pub fn new(pool: MySqlPool, specs: Vec<QueueSpec>) -> Self {
-        Self::with_history(pool, specs, HISTORY)
+        Self::with_history(pool, specs, Keep::default())
     }
 
-    /// As [`Queues::new`], keeping deleted messages for `history`.
-    pub fn with_history(pool: MySqlPool, specs: Vec<QueueSpec>, history: Duration) -> Self {
+    /// As [`Queues::new`], keeping deleted messages as `keep` says.
+    pub fn with_history(pool: MySqlPool, specs: Vec<QueueSpec>, keep: Keep) -> Self {
         let names: BTreeSet<String> = specs.iter().map(|spec| spec.name.clone()).collect();
         let queue = |mut spec: QueueSpec| {
             // A message must not move to where nobody can see it.
             if let Some(lost) = spec.redrive.take_if(|redrive| !names.contains(&redrive.target)) {
                 tracing::error!(queue = spec.name, target = lost.target, "no such dead-letter queue: no redrive");
             }
-            let (wake, turn, purged) = Default::default();
-            (spec.name.clone(), Queue { spec, wake, turn, purged })
+            let (shelf, wake, look, looked, purged) = Default::default();
+            (spec.name.clone(), Arc::new(Queue { spec, shelf, wake, look, looked, purged }))
         };
         let queues = specs.into_iter().map(queue).collect();
-        Self(Arc::new(Inner { pool, entropy: Entropy::system(), history, queues }))
+        let history = Mutex::new(History::new(keep));
+        let shared = Arc::new(Shared { pool, entropy: Entropy::system(), queues, history });
+        let (sends, sent) = mpsc::unbounded_channel();
+        let (deletes, deleted) = mpsc::unbounded_channel();
+        let mut tasks = JoinSet::new();
+        tasks.spawn(send::run(Arc::clone(&shared), sent));
+        tasks.spawn(delete::run(Arc::clone(&shared), deleted));
+        for queue in shared.queues.values() {
+            tasks.spawn(claim::run(Arc::clone(&shared), Arc::clone(queue)));
+            tasks.spawn(keep::run(Arc::clone(&shared), Arc::clone(queue)));
+        }
+        Self(Arc::new(Inner { shared, sends, deletes, _tasks: tasks }))
     }
 
     /// The queues' names, sorted.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.queues.keys().map(String::as_str)
+        self.0.shared.queues.keys().map(String::as_str)
     }
 
     /// How the queue is configured.
@@ -106,20 +157,37 @@ impl Queues {
     /// # Errors
     /// When there is no such queue, or the database is away.
     pub async fn counts(&self, queue: &str) -> Result<Counts, QueueError> {
-        let retention = self.queue(queue)?.spec.retention.as_secs();
-        let sql = "SELECT CAST(COALESCE(SUM(visible_at <= NOW(6)), 0) AS SIGNED), \
-                   CAST(COALESCE(SUM(visible_at > NOW(6) AND status <> 'NEW'), 0) AS SIGNED), \
-                   CAST(COALESCE(SUM(visible_at > NOW(6) AND status = 'NEW'), 0) AS SIGNED) \
-                   FROM message_queue WHERE queue = ? AND visible_at IS NOT NULL \
-                   AND created_at > NOW(6) - INTERVAL ? SECOND";
-        let counts = sqlx::query_as(sql).bind(queue).bind(retention).fetch_one(&self.0.pool).await?;
-        let (visible, in_flight, delayed): (i64, i64, i64) = counts;
-        let count = |number: i64| u64::try_from(number).unwrap_or_default();
-        Ok(Counts { visible: count(visible), in_flight: count(in_flight), delayed: count(delayed) })
+        let queue = self.queue(queue)?;
+        let deadline = Instant::now() + PATIENCE;
+        let (visible, in_flight, delayed, unread) = loop {
+            let looked = queue.looked.notified();
+            if let Some(counts) = queue.shelf().counts() {
+                break counts;
+            }
+            timeout_at(deadline, looked).await.map_err(|_| QueueError::unread())?;
+        };
+        let mut counts = Counts { visible: visible as u64, in_flight: in_flight as u64, delayed: delayed as u64 };
+        if let Some(cursor) = unread {
+            let mut connection = self.0.shared.pool.acquire().await?;
+            let rest = statement::count(&mut connection, &queue.spec.name, cursor).await?;
+            counts.visible += u64::try_from(rest).unwrap_or_default();
+        }
+        Ok(counts)
     }
 
-    fn queue(&self, name: &str) -> Result<&Queue, QueueError> {
-        self.0.queues.get(name).ok_or_else(|| QueueError::NoSuchQueue(name.to_owned()))
+    /// How long ago the queue's oldest message was sent; nothing when there is none.
+    ///
+    /// # Errors
+    /// When there is no such queue, or the database is away.
+    pub async fn oldest_age(&self, queue: &str) -> Result<Option<Duration>, QueueError> {
+        let oldest = self.queue(queue)?.shelf().oldest(1);
+        let Some(&id) = oldest.first() else { return Ok(None) };
+        let mut connection = self.0.shared.pool.acquire().await?;
+        Ok(statement::age(&mut connection, id).await?)
+    }
+
+    fn queue(&self, name: &str) -> Result<&Arc<Queue>, QueueError> {
+        self.0.shared.queues.get(name).ok_or_else(|| QueueError::NoSuchQueue(name.to_owned()))
     }
 }
 

@@ -18,6 +18,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use crate::queue::Queues;
+pub use actions::AGE_OF_OLDEST;
 pub(crate) use actions::attributes;
 use error::ApiError;
 

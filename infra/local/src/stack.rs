@@ -95,7 +95,7 @@ pub struct Running {
     state: Arc<State>,
     run: Run,
     stack: Stack,
-    mysql: mysql::Server,
+    mysql: Arc<mysql::Server>,
     dynamodb: DynamoDb,
     lambda: Lambda,
     /// Claims stop first, then the front door, then the servers behind it.
@@ -128,6 +128,7 @@ pub async fn start(state: State, options: Options, progress: impl Fn(&str)) -> R
         None => mysql::Server::start(&state.path("mysql"), &runtime_directory, &state.path("logs/mysql.log")).await,
     };
     let mysql = mysql.inspect_err(|_| remove_runtime_directory(&runtime_directory))?;
+    let mysql = Arc::new(mysql);
     let pool = mysql.database("echo").await?;
     let queues = Queues::new(pool, stack.queues.clone());
 
@@ -148,23 +149,29 @@ pub async fn start(state: State, options: Options, progress: impl Fn(&str)) -> R
         mysql_socket: mysql.socket().map(Path::to_path_buf),
         runtime_directory,
         environment: shared_environment(&stack, dynamodb.endpoint(), &sqs_endpoint),
-        processes: mysql.pid().map(|pid| Process::of("mysql", pid)).into_iter().collect(),
+        processes: Vec::new(),
     };
     state.write("env", &env_file(&run.environment))?;
     run.environment.remove("ECHO_MASTER_KEY");
-    state.record(&run);
+    state.record(&run_with(&run, mysql.pid(), &[]));
 
     progress("starting the functions");
     let lambda = start_lambda(&state, &options, &stack, &run, &clock, &entropy).await?;
     run.lambda_endpoint = lambda.endpoint();
-    if let Lambda::Watch(watch) = &lambda {
-        run.processes.push(Process::of("cargo lambda watch", watch.child().pid()));
-    }
-    state.record(&run);
+    let (_, no_functions) = watch::channel(Vec::new());
+    let functions = match &lambda {
+        Lambda::Watch(watch) => {
+            run.processes.push(Process::of("cargo lambda watch", watch.child().pid()));
+            no_functions
+        }
+        Lambda::Runtime(runtime) => runtime.running(),
+    };
     let mut keeper = JoinSet::new();
-    if let Lambda::Runtime(runtime) = &lambda {
-        keeper.spawn(keep_book(Arc::clone(&state), run.clone(), runtime.running()));
-    }
+    keeper.spawn(keep_book(Arc::clone(&state), run.clone(), mysql.pids(), functions));
+    keeper.spawn({
+        let mysql = Arc::clone(&mysql);
+        async move { mysql.keep_running().await }
+    });
     warm_up(&stack, &lambda, &state).await?;
 
     workers.spawn(queues.clone().keep_clean(workers_stopped.clone()));
@@ -195,15 +202,14 @@ impl Running {
         &self.dynamodb
     }
 
-    /// Waits until a part without which nothing works has ended; its name and last lines.
+    /// Waits until a part without which nothing works, and that is not started again, has ended; its name and last lines.
     pub async fn failed(&self) -> String {
-        let mysql = async { format!("MySQL ended:\n{}", self.mysql.ended().await) };
         match &self.lambda {
-            Lambda::Watch(watch) => tokio::select! {
-                why = mysql => why,
-                _ = watch.child().wait() => format!("cargo lambda watch ended:\n{}", watch.child().last_lines()),
-            },
-            Lambda::Runtime(_) => mysql.await,
+            Lambda::Watch(watch) => {
+                watch.child().wait().await;
+                format!("cargo lambda watch ended:\n{}", watch.child().last_lines())
+            }
+            Lambda::Runtime(_) => std::future::pending().await,
         }
     }
 
@@ -313,17 +319,30 @@ async fn warm_up(stack: &Stack, lambda: &Lambda, state: &State) -> Result<(), St
     Ok(())
 }
 
-/// Keeps `run.json` true as instances come and go.
-async fn keep_book(state: Arc<State>, run: Run, mut running: watch::Receiver<Vec<runtime::Running>>) {
+/// Keeps `run.json` true as processes come and go.
+async fn keep_book(
+    state: Arc<State>,
+    run: Run,
+    mut mysql: watch::Receiver<Option<u32>>,
+    mut functions: watch::Receiver<Vec<runtime::Running>>,
+) {
     loop {
-        let mut now = run.clone();
-        let functions = running.borrow_and_update().clone();
-        now.processes.extend(functions.iter().map(|running| Process::of(&running.function, running.pid)));
-        state.record(&now);
-        if running.changed().await.is_err() {
-            return;
+        let (pid, running) = (*mysql.borrow_and_update(), functions.borrow_and_update().clone());
+        state.record(&run_with(&run, pid, &running));
+        tokio::select! {
+            Ok(()) = mysql.changed() => {}
+            Ok(()) = functions.changed() => {}
+            // Neither will change again.
+            else => return,
         }
     }
+}
+
+fn run_with(run: &Run, mysql: Option<u32>, functions: &[runtime::Running]) -> Run {
+    let mut run = run.clone();
+    run.processes.extend(mysql.map(|pid| Process::of("mysql", pid)));
+    run.processes.extend(functions.iter().map(|running| Process::of(&running.function, running.pid)));
+    run
 }
 
 /// Region, endpoints and made-up credentials, as every AWS SDK reads them.

@@ -12,6 +12,7 @@ mod instance;
 mod lab;
 mod limits;
 mod prices;
+mod queue;
 mod recorder;
 mod report;
 mod sign_in;
@@ -45,6 +46,8 @@ enum What {
     Cold(cold::Options),
     /// What AWS would charge for sign-ins, tokens, decisions and audit entries
     Cost,
+    /// The local queue: how fast, how soon, beside its database's limit and a peer
+    Queue(queue::Options),
 }
 
 /// What was measured: tables for people, and the same for machines.
@@ -83,30 +86,42 @@ impl Bench {
     async fn measure(&self, root: &Path, directory: &Path) -> Result<Findings, Failure> {
         let mut stop = Stop::listen()?;
         let stopped = || Failure::from("stopped");
+        let mut found = Findings::default();
+        if matches!(self.what, None | Some(What::Queue(_))) {
+            let all = queue::Options::default();
+            let options = if let Some(What::Queue(options)) = &self.what { options } else { &all };
+            let directory = directory.join("queue");
+            tokio::select! {
+                done = queue::run(options, root, &directory, &mut found) => done?,
+                () = stop.wait() => return Err(stopped()),
+            }
+        }
+        if matches!(self.what, Some(What::Queue(_))) {
+            return Ok(found);
+        }
         report::say("starting MariaDB, SQS and DynamoDB");
         let mut lab = tokio::select! {
             lab = Lab::start(root, directory) => lab?,
             () = stop.wait() => return Err(stopped()),
         };
-        let found = tokio::select! {
-            found = self.in_lab(root, &mut lab) => found,
+        let done = tokio::select! {
+            done = self.in_lab(root, &mut lab, &mut found) => done,
             () = stop.wait() => Err(stopped()),
         };
         lab.stop().await;
-        found
+        done.map(|()| found)
     }
 
-    async fn in_lab(&self, root: &Path, lab: &mut Lab) -> Result<Findings, Failure> {
-        let mut found = Findings::default();
+    async fn in_lab(&self, root: &Path, lab: &mut Lab, found: &mut Findings) -> Result<(), Failure> {
         if !matches!(self.what, Some(What::Cost)) {
             let all = cold::Options::default();
             let options = if let Some(What::Cold(options)) = &self.what { options } else { &all };
-            cold::run(options, root, lab, &mut found).await?;
+            cold::run(options, root, lab, found).await?;
         }
         if !matches!(self.what, Some(What::Cold(_))) {
-            cost::run(lab, &mut found).await?;
+            cost::run(lab, found).await?;
         }
-        Ok(found)
+        Ok(())
     }
 }
 

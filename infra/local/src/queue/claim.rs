@@ -1,26 +1,20 @@
-//! Receiving.
+//! Receiving: the oldest visible rows for those who wait, many receives in one UPDATE.
 
+use std::collections::BTreeMap;
 use std::collections::HashMap;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::{MySql, QueryBuilder, Transaction};
-use tokio::time::{Instant, sleep_until, timeout_at};
+use sqlx::mysql::MySqlConnection;
+use sqlx::types::time::PrimitiveDateTime;
+use tokio::time::{Instant, sleep_until, timeout};
 
-use super::{Queue, QueueError, Queues, Receipt};
-
-/// Pauses between two looks at an empty queue: other processes write to it too, and hidden messages come back.
-const SHORTEST_PAUSE: Duration = Duration::from_millis(5);
-const LONGEST_PAUSE: Duration = Duration::from_millis(250);
-/// The most rows one claim locks.
-const MOST_ROWS: usize = 500;
-
-/// Reads one range of the index `message_queue_claim` in its own order. `SKIP LOCKED`: claims never wait for each other.
-const CLAIM: &str = "SELECT id, CAST(receive_count AS SIGNED), CAST(OCTET_LENGTH(payload) AS SIGNED), \
-    TIMESTAMPDIFF(MICROSECOND, TIMESTAMP'1970-01-01 00:00:00', NOW(6)) \
-    FROM message_queue FORCE INDEX (message_queue_claim) \
-    WHERE queue = ? AND visible_at <= NOW(6) AND created_at > NOW(6) - INTERVAL ? SECOND \
-    ORDER BY visible_at LIMIT ? FOR UPDATE SKIP LOCKED";
+use super::lane::Link;
+use super::retry::Tries;
+use super::send::millis;
+use super::shelf::{Claim, Found, Pick, Stored, Waiter};
+use super::{MOST_IN_FLIGHT, PATIENCE, Queue, QueueError, Queues, Receipt, Shared, statement};
 
 /// What to receive.
 #[derive(Clone, Copy, Debug)]
@@ -61,18 +55,23 @@ pub struct Message {
     pub source_queue: Option<String>,
 }
 
-/// One locked row.
-struct Candidate {
-    receipt: Receipt,
-    size: usize,
-    now: i64,
+/// Takes a waiter away when whoever waits is dropped.
+struct Place<'a> {
+    queue: &'a Queue,
+    id: u64,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        self.queue.shelf().leave(self.id);
+    }
 }
 
 impl Queues {
     /// Receives messages; returns as soon as there is one.
     ///
     /// # Errors
-    /// When there is no such queue, or the database is away.
+    /// When there is no such queue, too many messages are in flight, or the database is away.
     pub async fn receive(&self, queue: &str, wanted: Receive) -> Result<Vec<Message>, QueueError> {
         self.receive_until(queue, wanted, std::future::pending()).await
     }
@@ -80,170 +79,229 @@ impl Queues {
     /// As [`Queues::receive`], but stops waiting when `stop` completes. Never stops between claiming and returning.
     ///
     /// # Errors
-    /// When there is no such queue, or the database is away.
+    /// When there is no such queue, too many messages are in flight, or the database is away.
     pub async fn receive_until(
         &self,
         queue: &str,
         wanted: Receive,
         stop: impl Future<Output = ()>,
     ) -> Result<Vec<Message>, QueueError> {
-        let state = self.queue(queue)?;
+        let queue = self.queue(queue)?;
         let deadline = Instant::now() + wanted.wait;
-        let found = self.claim(state, &wanted).await?;
-        if !found.is_empty() || wanted.wait.is_zero() {
-            return Ok(found);
+        if wanted.wait.is_zero() && queue.shelf().in_flight() >= MOST_IN_FLIGHT {
+            return Err(QueueError::OverLimit);
         }
-        tokio::pin!(stop);
-        let _turn = tokio::select! {
-            biased;
-            () = &mut stop => return Ok(Vec::new()),
-            turn = timeout_at(deadline, state.turn.lock()) => match turn {
-                Ok(turn) => turn,
-                Err(_) => return Ok(Vec::new()),
-            },
-        };
-        let mut pause = SHORTEST_PAUSE;
-        loop {
-            let found = self.claim(state, &wanted).await?;
-            if !found.is_empty() || Instant::now() >= deadline {
-                return Ok(found);
-            }
+        let (id, mut answered) = queue.shelf().wait(wanted);
+        let place = Place { queue, id };
+        queue.wake.notify_one();
+        if !wanted.wait.is_zero() {
             tokio::select! {
                 // First: a message that came together with the order to stop is left for others.
                 biased;
-                () = &mut stop => return Ok(Vec::new()),
-                () = state.wake.notified() => pause = SHORTEST_PAUSE,
-                () = sleep_until(deadline.min(Instant::now() + pause)) => pause = (pause * 2).min(LONGEST_PAUSE),
+                () = stop => {}
+                answer = &mut answered => return answer.unwrap_or_else(|_| Err(QueueError::stopped())),
+                () = sleep_until(deadline) => {}
+            }
+            if queue.shelf().leave(place.id) {
+                return Ok(Vec::new());
             }
         }
-    }
-
-    /// Leases what is visible; goes on when all it found were dead letters.
-    async fn claim(&self, queue: &Queue, wanted: &Receive) -> Result<Vec<Message>, QueueError> {
-        loop {
-            let (messages, moved) = self.retrying(|| self.claim_once(queue, wanted)).await?;
-            if moved > 0
-                && let Some(target) = queue.spec.redrive.as_ref().and_then(|redrive| self.queue(&redrive.target).ok())
-            {
-                target.wake.notify_one();
-            }
-            if moved == 0 || !messages.is_empty() {
-                return Ok(messages);
-            }
-        }
-    }
-
-    /// One transaction: lock candidates, move those received too often, lease the rest.
-    async fn claim_once(&self, queue: &Queue, wanted: &Receive) -> Result<(Vec<Message>, usize), sqlx::Error> {
-        let mut transaction = self.0.pool.begin().await?;
-        let candidates = candidates(&mut transaction, queue, wanted.max.min(MOST_ROWS)).await?;
-        if candidates.is_empty() {
-            transaction.rollback().await?;
-            return Ok((Vec::new(), 0));
-        }
-        let limit = queue.spec.redrive.as_ref().map_or(i64::MAX, |redrive| i64::from(redrive.max_receive_count));
-        let (live, dead): (Vec<_>, Vec<_>) = candidates.into_iter().partition(|row| row.receipt.generation < limit);
-        redrive(&mut transaction, queue, &dead).await?;
-        let live = fitting(live, wanted.max_bytes);
-        lease(&mut transaction, &live, wanted.visibility.unwrap_or(queue.spec.visibility_timeout)).await?;
-        let messages = read(&mut transaction, &live).await?;
-        transaction.commit().await?;
-        Ok((messages, dead.len()))
+        // Either it is not a matter of waiting, or the answer is on its way already.
+        let answer = timeout(PATIENCE, answered).await.map_err(|_| QueueError::unread())?;
+        answer.unwrap_or_else(|_| Err(QueueError::stopped()))
     }
 }
 
-async fn candidates(
-    transaction: &mut Transaction<'_, MySql>,
-    queue: &Queue,
-    max: usize,
-) -> Result<Vec<Candidate>, sqlx::Error> {
-    let max = u32::try_from(max).unwrap_or(u32::MAX);
-    let query = sqlx::query_as(CLAIM).bind(&queue.spec.name).bind(queue.spec.retention.as_secs()).bind(max);
-    let rows: Vec<(i64, i64, i64, i64)> = query.fetch_all(&mut **transaction).await?;
-    let candidate = |(id, generation, size, now)| Candidate {
-        receipt: Receipt { id, generation },
-        size: usize::try_from(size).unwrap_or_default(),
-        now,
-    };
-    Ok(rows.into_iter().map(candidate).collect())
+impl Queue {
+    /// Gives a waiter its messages. When it has gone away, they are visible again at once.
+    pub(super) fn deliver(&self, waiter: Waiter, messages: Vec<Message>) {
+        let now = Instant::now();
+        if let Err(Ok(messages)) = waiter.answer(Ok(messages)) {
+            let mut shelf = self.shelf();
+            messages.iter().for_each(|message| shelf.hide(message.receipt, now, now));
+            drop(shelf);
+            self.wake.notify_one();
+        }
+    }
 }
 
-/// The first rows that fit; the others stay visible.
-fn fitting(rows: Vec<Candidate>, max_bytes: usize) -> Vec<Candidate> {
-    let mut bytes = 0_usize;
-    let fits = |row: &Candidate| {
-        let first = bytes == 0;
-        bytes = bytes.saturating_add(row.size);
-        first || bytes <= max_bytes
-    };
-    rows.into_iter().take_while(fits).collect()
+/// Serves a queue's receives until it is aborted.
+pub(super) async fn run(shared: Arc<Shared>, queue: Arc<Queue>) {
+    let mut link = Link::new(shared.pool.clone());
+    let limit = queue.spec.redrive.as_ref().map_or(i64::MAX, |redrive| i64::from(redrive.max_receive_count));
+    loop {
+        let now = Instant::now();
+        let claim = {
+            let mut shelf = queue.shelf();
+            if shelf.in_flight() < MOST_IN_FLIGHT { shelf.claim(now, limit) } else { Claim::default() }
+        };
+        if !claim.shares.is_empty() || !claim.dead.is_empty() {
+            serve(&shared, &queue, &mut link, claim).await;
+            continue;
+        }
+        let (leaving, next) = {
+            let mut shelf = queue.shelf();
+            if shelf.reads_from().is_some() {
+                queue.look.notify_one();
+            }
+            (shelf.impatient(now), shelf.next_tick())
+        };
+        for waiter in leaving {
+            queue.deliver(waiter, Vec::new());
+        }
+        let tick = async {
+            match next {
+                Some(next) if queue.shelf().is_awaited() => sleep_until(next).await,
+                _ => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = queue.wake.notified() => {}
+            () = tick => {}
+        }
+    }
 }
 
-/// Dead letters keep id, body, count and the time they were sent.
-async fn redrive(
-    transaction: &mut Transaction<'_, MySql>,
-    queue: &Queue,
-    dead: &[Candidate],
-) -> Result<(), sqlx::Error> {
+/// Carries a claim out and answers those it is for.
+async fn serve(shared: &Shared, queue: &Queue, link: &mut Link, claim: Claim) {
+    let begin = Instant::now();
+    if let Err(error) = bury(shared, queue, link, &claim.dead).await {
+        link.failed(&error);
+        tracing::warn!(queue = queue.spec.name, %error, "dead letters could not be moved");
+        let mut shelf = queue.shelf();
+        claim.dead.iter().for_each(|&receipt| shelf.give_back(Pick { receipt, stored: None }));
+    }
+    if claim.shares.is_empty() {
+        return;
+    }
+    match lease(shared, queue, link, &claim).await {
+        Ok((now, read)) => settle(queue, claim, now, read, begin),
+        Err(error) => {
+            link.failed(&error);
+            let error = QueueError::from(&error);
+            let mut shelf = queue.shelf();
+            for (waiter, picks) in claim.shares {
+                picks.into_iter().for_each(|pick| shelf.give_back(pick));
+                let _ = waiter.answer(Err(error.clone()));
+            }
+        }
+    }
+}
+
+/// Moves rows that were received too often.
+async fn bury(shared: &Shared, queue: &Queue, link: &mut Link, dead: &[Receipt]) -> Result<(), sqlx::Error> {
     let Some(redrive) = queue.spec.redrive.as_ref().filter(|_| !dead.is_empty()) else { return Ok(()) };
-    let mut query = QueryBuilder::new("UPDATE message_queue SET source_queue = queue, queue = ");
-    query.push_bind(redrive.target.clone());
-    query.push(", status = 'FAILED', visible_at = NOW(6), updated_at = NOW(6), last_error = COALESCE(last_error, ");
-    query.push_bind(format!("received {} times and never deleted", redrive.max_receive_count)).push(") WHERE ");
-    only(&mut query, dead);
-    query.build().execute(&mut **transaction).await?;
-    tracing::warn!(queue = queue.spec.name, target = redrive.target, messages = dead.len(), "dead letters");
+    let ids: Vec<i64> = dead.iter().map(|receipt| receipt.id).collect();
+    let reason = format!("received {} times and never deleted", redrive.max_receive_count);
+    let mut tries = Tries::default();
+    loop {
+        match statement::bury(link.get().await?, &queue.spec.name, &redrive.target, &ids, &reason).await {
+            Err(error) if tries.again(&error, &shared.entropy).await => {}
+            Err(error) => return Err(error),
+            Ok(_) => break,
+        }
+    }
+    tracing::warn!(queue = queue.spec.name, target = redrive.target, messages = ids.len(), "dead letters");
+    let now = Instant::now();
+    let sizes: Vec<usize> = {
+        let mut shelf = queue.shelf();
+        ids.iter().map(|id| shelf.remove(*id)).collect()
+    };
+    if let Some(target) = shared.queues.get(&redrive.target) {
+        let mut shelf = target.shelf();
+        for (receipt, size) in dead.iter().zip(sizes) {
+            shelf.stored(Found { receipt: *receipt, size, visible_at: now, stored: None }, now);
+        }
+        drop(shelf);
+        target.wake.notify_one();
+    }
     Ok(())
 }
+
+/// What the rows of a claim hold that had to be read; nothing where a row was not as the shelf said.
+type Read = HashMap<i64, Option<Stored>>;
 
 async fn lease(
-    transaction: &mut Transaction<'_, MySql>,
-    live: &[Candidate],
+    shared: &Shared,
+    queue: &Queue,
+    link: &mut Link,
+    claim: &Claim,
+) -> Result<(PrimitiveDateTime, Read), sqlx::Error> {
+    let visibility = claim.visibility().unwrap_or(queue.spec.visibility_timeout);
+    let mut groups = BTreeMap::<i64, (Vec<i64>, Vec<i64>)>::new();
+    for pick in claim.shares.iter().flat_map(|(_, picks)| picks) {
+        let (ids, unread) = groups.entry(pick.receipt.generation).or_default();
+        ids.push(pick.receipt.id);
+        if pick.stored.is_none() {
+            unread.push(pick.receipt.id);
+        }
+    }
+    let mut tries = Tries::default();
+    loop {
+        match write(link.get().await?, queue, visibility, &groups).await {
+            Err(error) if tries.again(&error, &shared.entropy).await => {}
+            result => return result,
+        }
+    }
+}
+
+async fn write(
+    connection: &mut MySqlConnection,
+    queue: &Queue,
     visibility: Duration,
-) -> Result<(), sqlx::Error> {
-    let Some(first) = live.first() else { return Ok(()) };
-    // The claim's own "now", so that the first receive is told the very time that is stored.
-    let now = first.now;
-    let epoch = "TIMESTAMP'1970-01-01 00:00:00' + INTERVAL ";
-    let mut query = QueryBuilder::new("UPDATE message_queue SET retry_count = receive_count, ");
-    query.push("receive_count = receive_count + 1, status = IF(status = 'FAILED', 'FAILED', 'IN_PROGRESS'), ");
-    query.push("first_received_at = COALESCE(first_received_at, ").push(epoch).push_bind(now);
-    query.push(" MICROSECOND), received_at = ").push(epoch).push_bind(now);
-    query.push(" MICROSECOND, updated_at = NOW(6), visible_at = NOW(6) + INTERVAL ").push_bind(visibility.as_secs());
-    query.push(" SECOND WHERE ");
-    only(&mut query, live);
-    query.build().execute(&mut **transaction).await?;
-    Ok(())
+    groups: &BTreeMap<i64, (Vec<i64>, Vec<i64>)>,
+) -> Result<(PrimitiveDateTime, Read), sqlx::Error> {
+    let now = statement::now(connection).await?;
+    let times = (now, now + visibility, now - queue.spec.retention);
+    let mut read = Read::new();
+    for (generation, (ids, unread)) in groups {
+        let leased = statement::lease(connection, &queue.spec.name, *generation, ids, times).await?;
+        // Not all are as the shelf says: what was leased is found out by reading.
+        let unread = if leased == ids.len() as u64 { unread } else { ids };
+        if !unread.is_empty() {
+            let rows = statement::read_leased(connection, &queue.spec.name, unread, now).await?;
+            read.extend(unread.iter().map(|id| (*id, None)));
+            let ours = rows
+                .into_iter()
+                .filter(|(found, _)| *found == Receipt { id: found.id, generation: *generation }.next());
+            read.extend(ours.map(|(receipt, stored)| (receipt.id, Some(stored))));
+        }
+    }
+    Ok((now, read))
 }
 
-async fn read(transaction: &mut Transaction<'_, MySql>, live: &[Candidate]) -> Result<Vec<Message>, sqlx::Error> {
-    if live.is_empty() {
-        return Ok(Vec::new());
+/// After the commit: the shelf learns of the leases, receivers get their messages.
+fn settle(queue: &Queue, claim: Claim, now: PrimitiveDateTime, mut read: Read, begin: Instant) {
+    let until = begin + claim.visibility().unwrap_or(queue.spec.visibility_timeout);
+    let now = millis(now);
+    let mut unserved = Vec::new();
+    for (waiter, picks) in claim.shares {
+        let mut messages = Vec::with_capacity(picks.len());
+        let mut shelf = queue.shelf();
+        for Pick { receipt, stored } in picks {
+            let Some(stored) = read.remove(&receipt.id).unwrap_or(stored) else {
+                shelf.mistrust(receipt.id);
+                queue.look.notify_one();
+                continue;
+            };
+            let receipt = receipt.next();
+            shelf.lease(receipt, until);
+            messages.push(Message {
+                message_id: stored.message_id,
+                receipt,
+                body: stored.body,
+                receive_count: receipt.generation,
+                sent_at: stored.sent_at,
+                first_received_at: stored.first_received_at.unwrap_or(now),
+                source_queue: stored.source_queue,
+            });
+        }
+        drop(shelf);
+        if messages.is_empty() {
+            unserved.push(waiter);
+        } else {
+            queue.deliver(waiter, messages);
+        }
     }
-    let millis = |column| format!("TIMESTAMPDIFF(MICROSECOND, TIMESTAMP'1970-01-01 00:00:00', {column}) DIV 1000");
-    let mut query = QueryBuilder::new("SELECT id, CAST(receive_count AS SIGNED), message_id, payload, source_queue, ");
-    query.push(millis("created_at")).push(", ").push(millis("first_received_at")).push(" FROM message_queue WHERE ");
-    only(&mut query, live);
-    type Row = (i64, i64, String, String, Option<String>, i64, i64);
-    let rows: Vec<Row> = query.build_query_as().fetch_all(&mut **transaction).await?;
-    let message = |(id, generation, message_id, body, source_queue, sent_at, first_received_at)| Message {
-        message_id,
-        receipt: Receipt { id, generation },
-        body,
-        receive_count: generation,
-        sent_at,
-        first_received_at,
-        source_queue,
-    };
-    let mut messages: HashMap<i64, Message> = rows.into_iter().map(|row| (row.0, message(row))).collect();
-    Ok(live.iter().filter_map(|row| messages.remove(&row.receipt.id)).collect())
-}
-
-fn only(query: &mut QueryBuilder<MySql>, rows: &[Candidate]) {
-    query.push("id IN (");
-    let mut list = query.separated(", ");
-    for row in rows {
-        list.push_bind(row.receipt.id);
-    }
-    query.push(")");
+    queue.shelf().wait_on(unserved.into_iter());
 }

@@ -18,14 +18,33 @@ pub enum QueueError {
     /// The queue was purged less than 60 seconds ago.
     #[error("only one purge is allowed every 60 seconds")]
     PurgeInProgress,
+    /// So many messages were received and not deleted that no more can be.
+    #[error("more than 120000 messages are in flight: delete what was handled")]
+    OverLimit,
     /// The database is away or overloaded; the same call may succeed later.
     #[error("the queue's database is unavailable: {0}")]
     Unavailable(String),
 }
 
+impl QueueError {
+    pub(super) fn unread() -> Self {
+        Self::Unavailable("the table cannot be read".into())
+    }
+
+    pub(super) fn stopped() -> Self {
+        Self::Unavailable("the queue is stopping".into())
+    }
+}
+
+impl From<&sqlx::Error> for QueueError {
+    fn from(error: &sqlx::Error) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
 impl From<sqlx::Error> for QueueError {
     fn from(error: sqlx::Error) -> Self {
-        Self::Unavailable(error.to_string())
+        Self::from(&error)
     }
 }
 

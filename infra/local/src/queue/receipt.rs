@@ -12,7 +12,15 @@ pub struct Receipt {
     pub(super) generation: i64,
 }
 
+/// The column's greatest value. Only a hand at the table brings a row there; it stays there then.
+const GREATEST: i64 = 2_147_483_647;
+
 impl Receipt {
+    /// The row's next receive.
+    pub(super) fn next(self) -> Self {
+        Self { id: self.id, generation: (self.generation + 1).min(GREATEST) }
+    }
+
     /// The handle that SQS gives out for a receive from `queue`.
     pub fn handle(&self, queue: &str) -> String {
         URL_SAFE_NO_PAD.encode(format!("{}:{}:{queue}", self.id, self.generation))

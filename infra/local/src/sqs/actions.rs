@@ -12,6 +12,8 @@ use crate::queue::{self, MAX_VISIBILITY, Outgoing, Receipt, Receive, md5_hex};
 
 /// All bodies of a batch together, in bytes.
 const LARGEST_BATCH: usize = 1_048_576;
+/// The age of the oldest message in seconds, for those who ask by name. SQS itself leaves that to CloudWatch.
+pub const AGE_OF_OLDEST: &str = "ApproximateAgeOfOldestMessage";
 /// Who sent a message: the local cloud knows no principals.
 pub const SENDER: &str = "AIDAECHOLOCAL";
 
@@ -163,6 +165,11 @@ impl Sqs {
             set("RedrivePolicy", policy.to_string());
         }
         let asked = request.attribute_names;
+        if asked.iter().any(|name| name == AGE_OF_OLDEST)
+            && let Some(age) = self.queues.oldest_age(&name).await?
+        {
+            set(AGE_OF_OLDEST, age.as_secs().to_string());
+        }
         if let Some(unknown) = asked.iter().find(|name| !KNOWN.contains(&name.as_str()) && !all.contains_key(*name)) {
             return Err(ApiError::invalid_attribute(unknown));
         }
@@ -185,7 +192,7 @@ impl Sqs {
 }
 
 /// Attributes that may be asked for and that a local queue may not have.
-const KNOWN: [&str; 2] = ["All", "RedrivePolicy"];
+const KNOWN: [&str; 3] = ["All", "RedrivePolicy", AGE_OF_OLDEST];
 
 fn outgoing(message: wire::Message) -> Result<Outgoing, ApiError> {
     let some = |members: &Option<Map<String, Value>>| members.as_ref().is_some_and(|members| !members.is_empty());

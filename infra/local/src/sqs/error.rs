@@ -128,9 +128,14 @@ impl From<QueueError> for ApiError {
                 "Value for parameter VisibilityTimeout is invalid. \
                  Reason: Total VisibilityTimeout for the message is beyond the limit [43200 seconds].",
             ),
-            QueueError::PurgeInProgress => {
-                Self::modelled("AWS.SimpleQueueService.PurgeQueueInProgress", error.to_string())
-            }
+            QueueError::OverLimit => Self::modelled(
+                "OverLimit",
+                "The maximum number of in flight messages is reached (120000): delete what was handled.",
+            ),
+            QueueError::PurgeInProgress => Self {
+                status: StatusCode::FORBIDDEN,
+                ..Self::modelled("AWS.SimpleQueueService.PurgeQueueInProgress", error.to_string())
+            },
             QueueError::Unavailable(reason) => {
                 tracing::warn!(reason, "the queue's database is unavailable");
                 let message = "The queue's database is unavailable. Try again.";

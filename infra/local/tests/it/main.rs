@@ -9,7 +9,9 @@
 
 mod alarms;
 mod calls;
+mod contract;
 mod echo;
+mod faults;
 mod functions;
 mod mapping;
 mod mysql;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use echo_local::queue::{Counts, Outgoing, QueueError, Queues, Receive, Refused};
+use echo_local::queue::{Counts, Keep, Outgoing, QueueError, Queues, Receive, Refused};
 use echo_local::spec::QueueSpec;
 use tokio::task::JoinSet;
 
@@ -241,20 +241,28 @@ async fn a_purge_takes_everything_once_a_minute() {
 async fn time_takes_deleted_and_expired_messages() {
     let pool = database().await;
     let spec = QueueSpec { retention: Duration::from_secs(60), ..q(30) };
-    let queues = Queues::with_history(pool.clone(), vec![spec], Duration::from_secs(100));
+    let keep = Keep { time: Duration::from_secs(3600), rows: 2 };
+    let queues = Queues::with_history(pool.clone(), vec![spec.clone()], keep);
     let rows =
         async || -> i64 { sqlx::query_scalar("SELECT COUNT(*) FROM message_queue").fetch_one(&pool).await.unwrap() };
-    send(&queues, &["done", "kept"]).await;
-    let done = one(&queues, "q").await;
-    queues.delete("q", &[done.receipt]).await.unwrap();
-    assert_eq!(queues.clean().await.unwrap(), 0);
-    let age = |column, seconds| {
-        sqlx::AssertSqlSafe(format!("UPDATE message_queue SET {column} = {column} - INTERVAL {seconds} SECOND"))
-    };
-    sqlx::query(age("updated_at", 101)).execute(&pool).await.unwrap();
+    for _ in 0..3 {
+        send(&queues, &["done"]).await;
+        take(&queues, "q").await;
+    }
+    // No more than so many; the older half makes room for what comes.
+    assert_eq!(rows().await, 2);
     assert_eq!((queues.clean().await.unwrap(), rows().await), (1, 1));
-    sqlx::query(age("created_at", 61)).execute(&pool).await.unwrap();
-    assert!(queues.receive("q", Receive::up_to(1)).await.unwrap().is_empty());
+    assert_eq!(queues.clean().await.unwrap(), 0);
+    drop(queues);
+    // Nor for longer, whoever deleted them.
+    let queues = Queues::with_history(pool.clone(), vec![spec], Keep { time: Duration::ZERO, rows: 100 });
     assert_eq!(queues.counts("q").await.unwrap(), counts(0, 0, 0));
     assert_eq!((queues.clean().await.unwrap(), rows().await), (1, 0));
+
+    send(&queues, &["old", "old"]).await;
+    let flying = one(&queues, "q").await;
+    sqlx::query("UPDATE message_queue SET created_at = created_at - INTERVAL 61 SECOND").execute(&pool).await.unwrap();
+    assert!(queues.receive("q", Receive::up_to(1)).await.unwrap().is_empty());
+    assert_eq!(queues.delete("q", &[flying.receipt]).await.unwrap(), 1);
+    assert_eq!(queues.counts("q").await.unwrap(), counts(0, 0, 0));
 }

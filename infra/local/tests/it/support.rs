@@ -56,11 +56,21 @@ fn server() -> &'static Server {
     })
 }
 
+/// The name of a new schema.
+pub fn schema() -> String {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed))
+}
+
+/// A schema, made when it is missing.
+pub async fn database_of(schema: &str) -> MySqlPool {
+    let server = tokio::task::spawn_blocking(server).await.unwrap();
+    server.database(schema).await.unwrap()
+}
+
 /// A new schema.
 pub async fn database() -> MySqlPool {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    let server = tokio::task::spawn_blocking(server).await.unwrap();
-    server.database(&format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed))).await.unwrap()
+    database_of(&schema()).await
 }
 
 /// Serves `queues`: a real client, and what queue URLs begin with.
