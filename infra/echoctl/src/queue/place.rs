@@ -90,17 +90,14 @@ impl Place {
     /// # Errors
     /// When there is none, or SQS does not answer.
     pub async fn queue(&self, name: &str) -> Result<Known, Failure> {
-        let mut lacking = None;
-        for name in [name.to_owned(), format!("{}-{name}", self.stack)] {
-            match self.sqs.get_queue_url().queue_name(&name).send().await {
+        for full in [name.to_owned(), format!("{}-{name}", self.stack)] {
+            match self.sqs.get_queue_url().queue_name(&full).send().await {
                 Ok(found) => return Ok(Known::at(found.queue_url.unwrap_or_default())),
-                Err(error) if error.as_service_error().is_some_and(|e| e.is_queue_does_not_exist()) => {
-                    lacking = Some(format!("there is no queue `{name}`; `echoctl queue stats` lists them"));
-                }
+                Err(error) if error.as_service_error().is_some_and(|e| e.is_queue_does_not_exist()) => {}
                 Err(error) => return Err(said(error)),
             }
         }
-        Err(lacking.unwrap_or_default().into())
+        Err(format!("there is no queue `{}`; `echoctl queue stats` lists them", crate::show::plain(name)).into())
     }
 }
 

@@ -28,6 +28,7 @@ async fn what_sam_deploys_is_echo() {
     hostile_requests_stop_at_the_api(&echo).await;
     relay_delivers_what_bootstrap_left(&echo).await;
     nobody_overwrites_the_log(&cloud).await;
+    the_operator_sees_the_queues(&cloud).await;
 
     // An upgrade publishes new versions and keeps keys and data: a token from before is good after it.
     let (token, keys, version) = (echo.service_token().await, keys(&echo).await, cloud.ask("live-version").await);
@@ -51,6 +52,22 @@ async fn everybody_knows_the_issuer(echo: &Echo) {
     let id = ["under-another-issuer".to_owned()];
     assert_eq!(echo.report(&service, &id).await.status(), 202);
     echo.audit_log_when(&alice.access_token, |log| count(log, "/id", &id[0]) == 1).await;
+}
+
+/// `echoctl queue` shows the deployed queues, and sends back what lies in the dead-letter queue.
+async fn the_operator_sees_the_queues(cloud: &Cloud) {
+    let queue = async |arguments: &[&str]| -> Value {
+        let mut command = cloud.command(env!("CARGO_BIN_EXE_echoctl"));
+        let output = command.arg("queue").args(arguments).args(["--stack", STACK, "--json"]).output().await.unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap_or_default()
+    };
+    let stats = queue(&["stats"]).await;
+    let names: Vec<_> = stats["queues"].as_array().unwrap().iter().map(|queue| &queue["queue"]).collect();
+    assert_eq!(names, ["echo-audit", "echo-audit-dead-letter"]);
+    assert_eq!((&stats["queues"][0]["failed"], &stats["queues"][1]["failed"]), (&0.into(), &Value::Null));
+    assert_eq!(queue(&["peek", "audit-dead-letter"]).await, Value::Null);
+    assert_eq!(queue(&["redrive", "audit"]).await["moved"], 0);
 }
 
 async fn keys(echo: &Echo) -> Value {

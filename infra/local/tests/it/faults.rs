@@ -10,7 +10,7 @@ use axum::body::Bytes;
 use echo_local::lambda::{Invoke, InvokeError};
 use echo_local::mapping;
 use echo_local::mysql::Server;
-use echo_local::process::signal_group;
+use echo_local::process::{Child, Spec, find_program, signal_group};
 use echo_local::queue::{Counts, Outgoing, Queues, Receive};
 use echo_local::spec::MappingSpec;
 use serde_json::Value;
@@ -410,4 +410,90 @@ impl Drop for Mounted {
     fn drop(&mut self) {
         Self::run("umount", &["-l", self.0.to_str().unwrap()]);
     }
+}
+
+/// The database's clock jumps by an hour, there and back, while messages are in flight, delayed and waiting.
+#[tokio::test(flavor = "multi_thread")]
+async fn clock_jumps_move_no_lease_no_delay_and_no_order() {
+    let folder = folder("clock");
+    let (data, run) = (folder.join("mysql"), folder.join("run"));
+    // Made by an ordinary server, then run by one whose clock we set.
+    Server::start(&data, &run, &folder.join("log")).await.unwrap().stop().await;
+    let clock = folder.join("clock");
+    set_clock(&clock, 0);
+    let _jumping = jumping_server(&folder, &clock).await;
+    let url = format!("mysql://root@localhost/echo?socket={}", run.join("jump.sock").display());
+    let server = loop {
+        match Server::external(&url).await {
+            Ok(server) => break server,
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+        }
+    };
+    let pool = server.database("echo").await.unwrap();
+    let queues = Queues::new(pool.clone(), q_and_dead(2, 10));
+    for hours in [1, 0, -1] {
+        let begin = tokio::time::Instant::now();
+        let delayed = Outgoing { body: "delayed".into(), delay: Some(Duration::from_secs(1)) };
+        queues.send("q", &[Outgoing { body: "flying".into(), delay: None }]).await.unwrap();
+        let flying = one(&queues, "q").await;
+        assert_eq!((flying.body.as_str(), flying.receive_count), ("flying", 1));
+        queues.send("q", &[delayed]).await.unwrap();
+        let before: time::PrimitiveDateTime = sqlx::query_scalar("SELECT NOW(6)").fetch_one(&pool).await.unwrap();
+        set_clock(&clock, hours);
+        let after: time::PrimitiveDateTime = sqlx::query_scalar("SELECT NOW(6)").fetch_one(&pool).await.unwrap();
+        assert!((after - before).whole_minutes().abs() > 50, "the clock did not jump: {before} {after}");
+        queues.send("q", &[Outgoing { body: "waiting".into(), delay: None }]).await.unwrap();
+        let mut order = Vec::new();
+        while order.len() < 3 {
+            let message = one(&queues, "q").await;
+            let due = match message.body.as_str() {
+                "delayed" => 990,
+                "flying" => 1_990,
+                _ => 0,
+            };
+            assert!(begin.elapsed() >= Duration::from_millis(due), "{}: {:?}", message.body, begin.elapsed());
+            assert!(begin.elapsed() < Duration::from_secs(10), "{}: {:?}", message.body, begin.elapsed());
+            queues.delete("q", &[message.receipt]).await.unwrap();
+            order.push(message.body);
+        }
+        assert_eq!(order, ["waiting", "delayed", "flying"]);
+    }
+    assert_eq!(queues.counts("q").await.unwrap(), Counts::default());
+}
+
+/// What libfaketime reads before every look at the clock.
+fn set_clock(file: &Path, hours: i32) {
+    std::fs::write(file, format!("{:+}h", hours)).unwrap();
+}
+
+async fn jumping_server(folder: &Path, clock: &Path) -> Child {
+    let libraries = std::fs::read_dir("/usr/lib").unwrap().flatten();
+    let library = libraries.map(|entry| entry.path().join("faketime/libfaketimeMT.so.1")).find(|path| path.exists());
+    let library = library.expect("libfaketime is there; ./scripts/setup --test installs it");
+    let program = find_program("mariadbd").or_else(|| Some("/usr/sbin/mariadbd".into())).unwrap();
+    let environment = [
+        ("LD_PRELOAD", library.as_path()),
+        ("FAKETIME_TIMESTAMP_FILE", clock),
+        ("FAKETIME_NO_CACHE", Path::new("1")),
+        ("FAKETIME_DONT_FAKE_MONOTONIC", Path::new("1")),
+    ];
+    let data = folder.join("mysql/data");
+    let arguments = [
+        "--no-defaults".to_owned(),
+        format!("--datadir={}", data.display()),
+        format!("--socket={}", folder.join("run/jump.sock").display()),
+        format!("--pid-file={}", folder.join("run/jump.pid").display()),
+        "--skip-networking".into(),
+        "--default-time-zone=+00:00".into(),
+        "--user=root".into(),
+    ];
+    let spec = Spec {
+        name: "mysql".into(),
+        program,
+        args: arguments.to_vec(),
+        env: environment.map(|(name, value)| (name.to_owned(), value.display().to_string())).into(),
+        directory: None,
+        log: folder.join("jump.log"),
+    };
+    Child::start(&spec).await.unwrap()
 }

@@ -155,6 +155,32 @@ async fn an_error_or_an_unusable_answer_brings_everything_back() {
 }
 
 #[tokio::test]
+async fn poison_fails_alone_wherever_it_lies() {
+    for (count, batch_size) in [(10, 10), (1_000, 1_000)] {
+        for poison in [vec![0], vec![count / 2], vec![count - 1], (0..count).collect::<Vec<usize>>()] {
+            let queues = Queues::new(database().await, vec![q(30)]);
+            let bodies: Vec<String> = (0..count).map(|n| n.to_string()).collect();
+            let bad: Vec<String> = poison.iter().map(|n| n.to_string()).collect();
+            let expected = bad.len();
+            let window = Duration::from_secs(5);
+            let spec = MappingSpec { batch_size, window, ..spec() };
+            let mut mapping = Mapping::start(spec, &queues, move |event| {
+                Ok(failures(event, |body| bad.iter().any(|bad| bad == body)))
+            });
+            send(&queues, &bodies.iter().map(String::as_str).collect::<Vec<_>>()).await;
+            let mut delivered = 0;
+            while delivered < count {
+                delivered += mapping.call().await.len();
+            }
+            mapping.stop().await;
+            assert_eq!(delivered, count);
+            let left = Counts { in_flight: expected as u64, ..Counts::default() };
+            assert_eq!(queues.counts("q").await.unwrap(), left, "{count} {poison:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn without_reports_every_return_is_success() {
     let pool = database().await;
     let queues = Queues::new(pool.clone(), vec![q(30)]);
