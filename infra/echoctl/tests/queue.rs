@@ -1,6 +1,6 @@
 //! `echoctl queue`, run as people and scripts run it, over a real MariaDB behind the local SQS.
 
-#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test")]
+#![expect(clippy::unwrap_used, reason = "a test")]
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -73,7 +73,29 @@ pub fn parse(text: &str, context: &Context) -> Result<Stack> {
             _ => {}
         }
     }
+    stack.mappings.iter().try_for_each(|mapping| check(mapping, &stack))?;
     Ok(stack)
+}
+
+/// What Lambda refuses when a mapping is made (API reference, CreateEventSourceMapping).
+fn check(mapping: &MappingSpec, stack: &Stack) -> Result<()> {
+    let at = format!("the mapping of {}", mapping.queue);
+    let timeout = stack.functions.get(&mapping.function).map(|function| function.timeout).unwrap_or_default();
+    let queue =
+        stack.queues.iter().find(|queue| queue.name == mapping.queue).ok_or_else(|| missing(&at, "its queue"))?;
+    let refuse = |why: &str| Err(content(&at, why));
+    match mapping {
+        _ if timeout > queue.visibility_timeout => refuse("has a function whose Timeout is over VisibilityTimeout"),
+        _ if !(1..=10_000).contains(&mapping.batch_size) => refuse("has a BatchSize that is not 1 to 10000"),
+        _ if mapping.window > Duration::from_secs(300) => refuse("has a batching window of over 300 seconds"),
+        _ if mapping.batch_size > 10 && mapping.window.is_zero() => {
+            refuse("needs MaximumBatchingWindowInSeconds for a BatchSize over 10")
+        }
+        _ if !(2..=1_000).contains(&mapping.max_concurrency) => {
+            refuse("has a MaximumConcurrency that is not 2 to 1000")
+        }
+        _ => Ok(()),
+    }
 }
 
 struct Template<'a> {
@@ -438,6 +460,31 @@ mod tests {
         let stack = parse(&template("x"), &context()).unwrap();
         assert_eq!(stack.functions["a"].timeout, Duration::from_secs(9));
         assert!(parse(&template("y"), &context()).unwrap_err().to_string().contains("B shares its binary"));
+    }
+
+    #[test]
+    fn mappings_that_lambda_refuses_are_refused() {
+        let template = |timeout: u32, properties: &str| {
+            format!(
+                "Resources:\n  Q:\n    Type: AWS::SQS::Queue\n    Properties: {{VisibilityTimeout: 60}}\n  F:\n    \
+                 Type: AWS::Serverless::Function\n    Properties: {{CodeUri: functions/f, Timeout: {timeout}}}\n  \
+                 M:\n    Type: AWS::Lambda::EventSourceMapping\n    Properties: \
+                 {{EventSourceArn: !GetAtt Q.Arn, FunctionName: !Ref F, {properties}}}\n"
+            )
+        };
+        let window = "MaximumBatchingWindowInSeconds: ";
+        assert!(parse(&template(60, &format!("BatchSize: 10000, {window}1")), &context()).is_ok());
+        for (timeout, properties, why) in [
+            (61, String::new(), "VisibilityTimeout"),
+            (1, "BatchSize: 11".into(), "MaximumBatchingWindowInSeconds"),
+            (1, format!("BatchSize: 10001, {window}1"), "BatchSize"),
+            (1, "BatchSize: 0".into(), "BatchSize"),
+            (1, format!("{window}301"), "300"),
+            (1, "ScalingConfig: {MaximumConcurrency: 1}".into(), "MaximumConcurrency"),
+        ] {
+            let error = parse(&template(timeout, &properties), &context()).unwrap_err().to_string();
+            assert!(error.contains(why), "{properties}: {error}");
+        }
     }
 
     #[test]

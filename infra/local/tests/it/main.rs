@@ -13,6 +13,7 @@ mod contract;
 mod echo;
 mod faults;
 mod functions;
+mod lambda;
 mod mapping;
 mod mysql;
 mod permissions;
