@@ -40,11 +40,14 @@ pub struct Options {
     /// Also 30 minutes of load: flat table, flat latency, no lost lock race that is not explained
     #[arg(long)]
     long: bool,
+    /// Minutes of it
+    #[arg(long, default_value_t = 30, hide = true)]
+    long_minutes: u64,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { seconds: 8, backlog: 1_000_000, no_peer: false, long: false }
+        Self { seconds: 8, backlog: 1_000_000, no_peer: false, long: false, long_minutes: 30 }
     }
 }
 
@@ -89,6 +92,9 @@ fn body() -> String {
 /// # Errors
 /// When a part does not start or fails.
 pub async fn run(options: &Options, root: &Path, directory: &Path, found: &mut Findings) -> Result<(), Failure> {
+    if !options.no_peer {
+        peer::find(root)?;
+    }
     let state = State::open(directory, false).await?;
     let server = Server::start(&state.path("mysql"), directory, &state.path("logs/mysql.log")).await?;
     let bench = Bench { server };
@@ -148,7 +154,9 @@ async fn measure(
         report.rate("peer_per_s", peer.per_s, "its rate");
     }
     if options.long {
-        soak::run(bench, "soak", &mut report).await?;
+        let time = Duration::from_secs(options.long_minutes * 60);
+        say(&format!("{} minutes of half load", options.long_minutes));
+        soak::run(bench, "soak", sixteen.per_s / 2.0, time, &mut report).await?;
     }
     found.tables.push(table(&["queue", "", ""], &report.rows));
     found.json.extend(report.json);
