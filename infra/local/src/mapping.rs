@@ -109,8 +109,8 @@ impl<I: Invoke> Worker<I> {
     }
 
     async fn receive(&self, max: usize, free: usize, wait: Duration) -> Result<Vec<Message>, QueueError> {
-        // Bodies alone are counted by the queue, so records that are all overhead must fit as well.
-        let max = max.min(free / RECORD_OVERHEAD).max(1);
+        // Bodies alone are counted by the queue; what else is in a record may take half of the event.
+        let max = max.min(free / RECORD_OVERHEAD / 2).max(1);
         let max_bytes = free.saturating_sub(max * RECORD_OVERHEAD);
         let wanted = Receive { max, max_bytes, wait, visibility: None };
         let mut shutdown = self.shutdown.clone();

@@ -273,6 +273,8 @@ fn pool(options: MySqlConnectOptions) -> MySqlPool {
                 connection.execute("SET SESSION innodb_lock_wait_timeout = 5").await?;
                 // The ids of the rows of one INSERT follow each other, whatever a cluster's servers are told.
                 connection.execute("SET SESSION auto_increment_increment = 1, auto_increment_offset = 1").await?;
+                // A statement by itself is a transaction, whatever a server is told.
+                connection.execute("SET SESSION autocommit = 1").await?;
                 Ok(())
             })
         })

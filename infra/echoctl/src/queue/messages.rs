@@ -24,6 +24,8 @@ const LOOK: i32 = 10;
 const TEN: i32 = 10;
 /// Between two looks.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Messages looked at while following a queue.
+const MOST: usize = 1_000;
 /// Characters of a body in a table.
 const SHOWN: usize = 80;
 
@@ -107,7 +109,7 @@ impl Tail {
                 }
             }
             if looks && now.ready > 0 {
-                self.show_new(&place, &queue, &mut seen).await?;
+                self.show_new(&place, &queue, now.ready, &mut seen).await?;
             }
             tokio::select! {
                 () = stop.wait() => return Ok(()),
@@ -117,8 +119,14 @@ impl Tail {
     }
 
     /// Each message once.
-    async fn show_new(&self, place: &Place, queue: &Known, seen: &mut BTreeSet<String>) -> Result<(), Failure> {
-        for message in look(place, queue, 100).await? {
+    async fn show_new(
+        &self,
+        place: &Place,
+        queue: &Known,
+        ready: u64,
+        seen: &mut BTreeSet<String>,
+    ) -> Result<(), Failure> {
+        for message in look(place, queue, usize::try_from(ready).unwrap_or(MOST).min(MOST)).await? {
             let id = message.message_id().unwrap_or_default().to_owned();
             if !seen.insert(id) {
                 continue;

@@ -52,11 +52,17 @@ impl Redrive {
         let there = stats::of(&place, &dead).await?.ready;
         let most = self.limit.map_or(there, |limit| limit.min(there));
         let (mut moved, mut stopped) = (0, false);
-        while moved < most && !stopped {
-            let some = tokio::select! {
-                some = move_some(&place, &dead, to.as_ref(), (most - moved).min(10)) => some?,
-                () = stop.wait() => { stopped = true; 0 }
+        while moved < most {
+            // Between two batches, never within one.
+            stopped = tokio::select! {
+                biased;
+                () = stop.wait() => true,
+                () = std::future::ready(()) => false,
             };
+            if stopped {
+                break;
+            }
+            let some = move_some(&place, &dead, to.as_ref(), (most - moved).min(10)).await?;
             if some == 0 {
                 break;
             }
@@ -145,7 +151,6 @@ async fn send_and_delete(place: &Place, dead: &Known, target: &Known, messages: 
     if entries.is_empty() {
         return Ok(0);
     }
-    let count = entries.len() as u64;
-    place.sqs.delete_message_batch().queue_url(&dead.url).set_entries(Some(entries)).send().await.map_err(said)?;
-    Ok(count)
+    let deleted = place.sqs.delete_message_batch().queue_url(&dead.url).set_entries(Some(entries)).send().await;
+    Ok(deleted.map_err(said)?.successful().len() as u64)
 }

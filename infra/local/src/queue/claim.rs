@@ -6,15 +6,19 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::Connection;
 use sqlx::mysql::MySqlConnection;
 use sqlx::types::time::PrimitiveDateTime;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::lane::Link;
 use super::retry::Tries;
 use super::send::millis;
 use super::shelf::{Claim, Found, Pick, Stored, Waiter};
 use super::{MOST_IN_FLIGHT, PATIENCE, Queue, QueueError, Queues, Receipt, Shared, statement};
+
+/// A pause after dead letters could not be moved.
+const REST: Duration = Duration::from_millis(200);
 
 /// What to receive.
 #[derive(Clone, Copy, Debug)]
@@ -113,6 +117,14 @@ impl Queues {
 }
 
 impl Queue {
+    /// Has rows read anew.
+    pub(super) fn mistrust(&self, ids: &[i64]) {
+        let mut shelf = self.shelf();
+        ids.iter().for_each(|&id| shelf.mistrust(id));
+        drop(shelf);
+        self.look.notify_one();
+    }
+
     /// Gives a waiter its messages. When it has gone away, they are visible again at once.
     pub(super) fn deliver(&self, waiter: Waiter, messages: Vec<Message>) {
         let now = Instant::now();
@@ -164,18 +176,20 @@ pub(super) async fn run(shared: Arc<Shared>, queue: Arc<Queue>) {
 
 /// Carries a claim out and answers those it is for.
 async fn serve(shared: &Shared, queue: &Queue, link: &mut Link, claim: Claim) {
-    let begin = Instant::now();
     if let Err(error) = bury(shared, queue, link, &claim.dead).await {
         link.failed(&error);
         tracing::warn!(queue = queue.spec.name, %error, "dead letters could not be moved");
-        let mut shelf = queue.shelf();
-        claim.dead.iter().for_each(|&receipt| shelf.give_back(Pick { receipt, stored: None }));
+        {
+            let mut shelf = queue.shelf();
+            claim.dead.iter().for_each(|&receipt| shelf.give_back(Pick { receipt, stored: None }));
+        }
+        sleep(REST).await;
     }
     if claim.shares.is_empty() {
         return;
     }
     match lease(shared, queue, link, &claim).await {
-        Ok((now, read)) => settle(queue, claim, now, read, begin),
+        Ok((now, read)) => settle(queue, claim, now, read),
         Err(error) => {
             link.failed(&error);
             let error = QueueError::from(&error);
@@ -193,20 +207,25 @@ async fn bury(shared: &Shared, queue: &Queue, link: &mut Link, dead: &[Receipt])
     let Some(redrive) = queue.spec.redrive.as_ref().filter(|_| !dead.is_empty()) else { return Ok(()) };
     let ids: Vec<i64> = dead.iter().map(|receipt| receipt.id).collect();
     let reason = format!("received {} times and never deleted", redrive.max_receive_count);
+    let names = (queue.spec.name.as_str(), redrive.target.as_str());
     let mut tries = Tries::default();
-    loop {
-        match statement::bury(link.get().await?, &queue.spec.name, &redrive.target, &ids, &reason).await {
+    let moved = loop {
+        match statement::bury(link.get().await?, names, redrive.max_receive_count, &ids, &reason).await {
             Err(error) if tries.again(&error, &shared.entropy).await => {}
-            Err(error) => return Err(error),
-            Ok(_) => break,
+            result => break result?,
         }
-    }
+    };
+    // Not all of them were as believed; which, reading tells.
+    let all = moved == ids.len() as u64;
     tracing::warn!(queue = queue.spec.name, target = redrive.target, messages = ids.len(), "dead letters");
     let now = Instant::now();
     let sizes: Vec<usize> = {
         let mut shelf = queue.shelf();
         ids.iter().map(|id| shelf.remove(*id)).collect()
     };
+    if !all {
+        queue.mistrust(&ids);
+    }
     if let Some(target) = shared.queues.get(&redrive.target) {
         let mut shelf = target.shelf();
         for (receipt, size) in dead.iter().zip(sizes) {
@@ -214,6 +233,9 @@ async fn bury(shared: &Shared, queue: &Queue, link: &mut Link, dead: &[Receipt])
         }
         drop(shelf);
         target.wake.notify_one();
+        if !all {
+            target.mistrust(&ids);
+        }
     }
     Ok(())
 }
@@ -238,7 +260,18 @@ async fn lease(
     }
     let mut tries = Tries::default();
     loop {
-        match write(link.get().await?, queue, visibility, &groups).await {
+        let connection = link.get().await?;
+        let result = if groups.len() == 1 {
+            write(connection, queue, visibility, &groups).await
+        } else {
+            // All or none: what is done again must not have been done in part.
+            let mut transaction = connection.begin().await?;
+            match write(&mut transaction, queue, visibility, &groups).await {
+                Ok(done) => transaction.commit().await.map(|()| done),
+                error => error,
+            }
+        };
+        match result {
             Err(error) if tries.again(&error, &shared.entropy).await => {}
             result => return result,
         }
@@ -271,8 +304,9 @@ async fn write(
 }
 
 /// After the commit: the shelf learns of the leases, receivers get their messages.
-fn settle(queue: &Queue, claim: Claim, now: PrimitiveDateTime, mut read: Read, begin: Instant) {
-    let until = begin + claim.visibility().unwrap_or(queue.spec.visibility_timeout);
+fn settle(queue: &Queue, claim: Claim, now: PrimitiveDateTime, mut read: Read) {
+    // From now on, however long the statement waited.
+    let until = Instant::now() + claim.visibility().unwrap_or(queue.spec.visibility_timeout);
     let now = millis(now);
     let mut unserved = Vec::new();
     for (waiter, picks) in claim.shares {

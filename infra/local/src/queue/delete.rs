@@ -10,13 +10,22 @@ use tokio::sync::{mpsc, oneshot};
 use super::lane::{self, Link};
 use super::retry::Tries;
 use super::statement::{self, MOST_IDS};
-use super::{Queue, QueueError, Queues, Receipt, Shared};
+use super::{MOST_IN_FLIGHT, Queue, QueueError, Queues, Receipt, Shared};
 
 /// A caller's receipts.
 pub(super) struct Deletion {
     queue: Arc<Queue>,
     receipts: Vec<Receipt>,
     answer: oneshot::Sender<Result<u64, QueueError>>,
+}
+
+impl Deletion {
+    /// The rows that are on the shelf under these receipts.
+    fn known(&self) -> Vec<i64> {
+        let shelf = self.queue.shelf();
+        let current = self.receipts.iter().filter(|receipt| shelf.is_current(**receipt) == Some(true));
+        current.map(|receipt| receipt.id).collect()
+    }
 }
 
 impl Queues {
@@ -59,13 +68,19 @@ pub(super) async fn run(shared: Arc<Shared>, mut jobs: mpsc::UnboundedReceiver<D
                     for receipt in &deleted {
                         shelf.remove(receipt.id);
                     }
+                    let was_full = shelf.in_flight() + deleted.len() >= MOST_IN_FLIGHT;
                     drop(shelf);
+                    if was_full {
+                        job.queue.wake.notify_one();
+                    }
                     let _ = job.answer.send(Ok(deleted.len() as u64));
                 }
             }
             Err(error) => {
                 link.failed(&error);
                 for job in batch {
+                    // It may have happened all the same.
+                    job.queue.mistrust(&job.known());
                     let _ = job.answer.send(Err(QueueError::from(&error)));
                 }
             }
@@ -119,17 +134,17 @@ async fn write(
     };
     if known.len() == 1 && unknown.is_empty() {
         for ((queue, generation), group) in known {
-            finish(connection, (queue, *generation), group, kept, &mut note).await?;
+            finish(connection, (queue, *generation), group, (kept, true), &mut note).await?;
         }
         return Ok(deleted);
     }
     let mut transaction = connection.begin().await?;
     for ((queue, generation), group) in known {
-        finish(&mut transaction, (queue, *generation), group, kept, &mut note).await?;
+        finish(&mut transaction, (queue, *generation), group, (kept, true), &mut note).await?;
     }
     for (job, receipt) in unknown {
         let queue = batch.get(*job).map_or("", |job| &job.queue.spec.name);
-        finish(&mut transaction, (queue, receipt.generation), &[(*job, *receipt)], kept, &mut note).await?;
+        finish(&mut transaction, (queue, receipt.generation), &[(*job, *receipt)], (kept, false), &mut note).await?;
     }
     transaction.commit().await?;
     Ok(deleted)
@@ -139,15 +154,15 @@ async fn finish(
     connection: &mut MySqlConnection,
     (queue, generation): (&str, i64),
     group: &[(usize, Receipt)],
-    kept: bool,
+    (kept, believed): (bool, bool),
     note: &mut impl FnMut(usize, Receipt),
 ) -> Result<(), sqlx::Error> {
     let ids: Vec<i64> = group.iter().map(|(_, receipt)| receipt.id).collect();
     let changed = statement::finish(connection, queue, (generation, &ids), kept).await?;
     if changed == ids.len() as u64 {
         group.iter().for_each(|(job, receipt)| note(*job, *receipt));
-    } else if changed > 0 {
-        // Somebody else's hand was at some of them; which, one by one.
+    } else if believed {
+        // Somebody else's hand was at some of them, or an earlier attempt went through: what lives tells.
         let live = statement::which_live(connection, &ids).await?;
         group.iter().filter(|(_, receipt)| !live.contains(&receipt.id)).for_each(|(job, receipt)| note(*job, *receipt));
     }

@@ -1,5 +1,6 @@
 //! Reading on: a shelf that has room is filled from the table, and what other hands wrote is found.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -51,14 +52,17 @@ async fn work(shared: &Shared, queue: &Queue, link: &mut Link) -> Result<(), sql
 async fn read_anew(queue: &Queue, link: &mut Link) -> Result<(), sqlx::Error> {
     let doubtful = queue.shelf().doubtful();
     for (n, &id) in doubtful.iter().enumerate() {
-        match look(queue, link, id - 1, 1, 0).await {
+        let read = match look(queue, link, id - 1, 1, 0).await {
+            Ok(rows) => expire(queue, link, &rows).await.map(|()| rows),
+            error => error,
+        };
+        let mut shelf = queue.shelf();
+        match read {
             Ok(rows) => {
                 let now = Instant::now();
-                let found = live(rows, now).find(|found| found.receipt.id == id);
-                queue.shelf().correct(id, found, now);
+                shelf.correct(id, live(rows, now).find(|found| found.receipt.id == id), now);
             }
             Err(error) => {
-                let mut shelf = queue.shelf();
                 doubtful.iter().skip(n).for_each(|&id| shelf.mistrust(id));
                 return Err(error);
             }
@@ -70,12 +74,26 @@ async fn read_anew(queue: &Queue, link: &mut Link) -> Result<(), sqlx::Error> {
     Ok(())
 }
 
+/// Removes rows that are older than the queue keeps messages.
+async fn expire(queue: &Queue, link: &mut Link, rows: &[Seen]) -> Result<(), sqlx::Error> {
+    let expired: Vec<i64> = ids(rows, State::Expired);
+    if !expired.is_empty() {
+        let only = statement::Only::Expired(&queue.spec.name, queue.spec.retention.as_secs());
+        statement::remove(link.get().await?, only, &expired).await?;
+    }
+    Ok(())
+}
+
+fn ids(rows: &[Seen], state: State) -> Vec<i64> {
+    rows.iter().filter(|row| row.state == state).map(|row| row.receipt.id).collect()
+}
+
 /// Reads as long as there is room and something to read; at least the end of the table.
 async fn read_on(shared: &Shared, queue: &Queue, link: &mut Link) -> Result<(), sqlx::Error> {
     loop {
-        let (from, full) = {
+        let (from, tail, full) = {
             let shelf = queue.shelf();
-            (shelf.reads_from().unwrap_or(shelf.cursor()), shelf.is_full())
+            (shelf.reads_from().unwrap_or(shelf.cursor()), shelf.tail(), shelf.is_full())
         };
         if full {
             return Ok(());
@@ -84,13 +102,10 @@ async fn read_on(shared: &Shared, queue: &Queue, link: &mut Link) -> Result<(), 
         let rows = look(queue, link, from, MOST_READ, LARGEST_READ).await?;
         let last = rows.len() < MOST_READ as usize;
         let to = rows.last().map_or(from, |row| row.receipt.id);
-        let ids = |state| rows.iter().filter(move |row| row.state == state).map(|row| row.receipt.id).collect();
-        shared.history().add(ids(State::Done));
-        let expired: Vec<i64> = ids(State::Expired);
-        if !expired.is_empty() {
-            let only = statement::Only::Expired(&queue.spec.name, queue.spec.retention.as_secs());
-            statement::remove(link.get().await?, only, &expired).await?;
-        }
+        // What was left in the table before this look and is not found now is gone.
+        let to = if last { to.max(tail) } else { to };
+        shared.history().add(ids(&rows, State::Done));
+        expire(queue, link, &rows).await?;
         queue.shelf().read(live(rows, begin).collect(), to, last, begin);
         queue.looked.notify_waiters();
         queue.wake.notify_one();
@@ -113,7 +128,8 @@ fn live(rows: Vec<Seen>, begin: Instant) -> impl Iterator<Item = Found> {
     })
 }
 
-/// Walks over rows that should be known, again and again, and takes in those that are not: other hands wrote them.
+/// Walks over rows that should be known, again and again, and has those read anew that are not as the shelf says: other
+/// hands wrote or removed them.
 struct Patrol {
     at: i64,
     /// What was stored since the last step is not looked at: it may be on its way to the shelf.
@@ -125,20 +141,18 @@ impl Patrol {
     async fn step(&mut self, queue: &Queue, link: &mut Link) -> Result<(), sqlx::Error> {
         self.due = Instant::now() + PATROL;
         let until = std::mem::replace(&mut self.until, queue.shelf().cursor());
-        let begin = Instant::now();
-        let mut rows = look(queue, link, self.at, PATROLLED, 0).await?;
+        let rows = look(queue, link, self.at, PATROLLED, 0).await?;
         let more = rows.len() == PATROLLED as usize;
-        rows.retain(|row| row.receipt.id <= until);
-        self.at = rows.last().map(|row| row.receipt.id).filter(|_| more).unwrap_or_default();
-        let live: Vec<i64> = live(rows, begin).map(|found| found.receipt.id).collect();
-        let unknown = queue.shelf().unknown(&live);
-        for id in unknown {
-            // It may have been deleted since the look: what is deleted leaves the table before the shelf.
-            let again = look(queue, link, id - 1, 1, 0).await?;
-            let found = self::live(again, Instant::now()).filter(|found| found.receipt.id == id);
-            found.for_each(|found| queue.shelf().adopt(found, Instant::now()));
-            queue.wake.notify_one();
-        }
-        Ok(())
+        let to = rows.last().filter(|_| more).map_or(until, |row| row.receipt.id.min(until));
+        let live: BTreeSet<i64> = ids(&rows, State::Live).into_iter().filter(|id| *id <= to).collect();
+        let different = {
+            let mut shelf = queue.shelf();
+            let different = shelf.differences(&live, self.at, to);
+            different.iter().for_each(|&id| shelf.mistrust(id));
+            !different.is_empty()
+        };
+        self.at = if more && to < until { to } else { 0 };
+        // A difference may be gone by now; reading it anew tells.
+        if different { read_anew(queue, link).await } else { expire(queue, link, &rows).await }
     }
 }

@@ -4,11 +4,13 @@
 
 use std::time::Duration;
 
-use sqlx::mysql::{MySql, MySqlPool};
+use sqlx::mysql::{MySql, MySqlDatabaseError, MySqlPool};
 use sqlx::pool::PoolConnection;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+/// The server shuts down, closes or was told to kill the connection.
+const ENDED: [u16; 3] = [1053, 1080, 1927];
 /// A connection that was quiet for so long is tried before it is used.
 const QUIET: Duration = Duration::from_secs(1);
 
@@ -69,7 +71,8 @@ impl Link {
 
     /// The connection failed: the next one is new, unless the failure was the statement's alone.
     pub fn failed(&mut self, error: &sqlx::Error) {
-        if error.as_database_error().is_none()
+        let number = error.as_database_error().and_then(|error| error.try_downcast_ref::<MySqlDatabaseError>());
+        if number.is_none_or(|error| ENDED.contains(&error.number()))
             && let Some(connection) = self.connection.take()
         {
             // Not back to the pool: a statement may be half-way through.

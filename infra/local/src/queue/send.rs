@@ -93,7 +93,6 @@ pub(super) async fn run(shared: Arc<Shared>, mut jobs: mpsc::UnboundedReceiver<S
     let weigh = |job: &Sending| (job.rows.len(), job.rows.iter().map(|row| row.body.len()).sum());
     while let Some(batch) = lane::next(&mut jobs, &mut left, (MOST_INSERTED, MOST_BYTES), weigh).await {
         let Err((batch, error)) = store(&shared, &mut link, batch).await else { continue };
-        link.failed(&error);
         let alone = batch.len() == 1 || error.as_database_error().is_none();
         for job in batch {
             // What one caller sends must not fail another's.
@@ -125,15 +124,16 @@ struct Handed {
 async fn store(shared: &Shared, link: &mut Link, batch: Vec<Sending>) -> Result<(), (Vec<Sending>, sqlx::Error)> {
     let handed = hand_out(&batch);
     let cursors: Vec<i64> = batch.iter().map(|job| job.queue.shelf().cursor()).collect();
-    let begin = Instant::now();
     match write(shared, link, &batch, &handed).await {
         Ok((now, ids)) => {
-            settle(batch, handed, &ids, now, begin);
+            settle(batch, handed, &ids, now);
             Ok(())
         }
         Err(error) => {
+            link.failed(&error);
             for Handed { queue, waiter, .. } in handed.into_iter().rev() {
                 queue.shelf().wait_on(std::iter::once(waiter));
+                queue.wake.notify_one();
             }
             for (job, cursor) in batch.iter().zip(cursors) {
                 // The commit may have happened all the same.
@@ -226,7 +226,9 @@ async fn insert(
 }
 
 /// After the commit: the shelves learn of the rows, receivers get theirs, senders their answer.
-fn settle(batch: Vec<Sending>, handed: Vec<Handed>, ids: &[i64], now: PrimitiveDateTime, begin: Instant) {
+fn settle(batch: Vec<Sending>, handed: Vec<Handed>, ids: &[i64], now: PrimitiveDateTime) {
+    // From now on, however long the statement waited.
+    let begin = Instant::now();
     let sent_at = millis(now);
     let mut ids = ids.iter().copied();
     let mut jobs = Vec::with_capacity(batch.len());

@@ -29,13 +29,25 @@ impl Queues {
     /// When there is no such queue, or the database is away.
     pub async fn hide(&self, queue: &str, receipts: &[Receipt], timeout: Duration) -> Result<u64, QueueError> {
         let queue = self.queue(queue)?;
-        let now = Instant::now();
-        let hidden = self.change(queue, receipts, &Change::Hide(timeout)).await?;
-        let mut shelf = queue.shelf();
-        receipts.iter().for_each(|receipt| shelf.hide(*receipt, now + timeout, now));
-        drop(shelf);
+        let on_the_shelf = || {
+            let (mut shelf, now) = (queue.shelf(), Instant::now());
+            receipts.iter().for_each(|receipt| shelf.hide(*receipt, now + timeout, now));
+        };
+        // Hidden before the statement, and shown after it: nobody may be given the message in between.
+        if !timeout.is_zero() {
+            on_the_shelf();
+        }
+        let hidden = self.change(queue, receipts, &Change::Hide(timeout)).await;
+        if timeout.is_zero() && hidden.is_ok() {
+            on_the_shelf();
+        }
+        if !hidden.as_ref().is_ok_and(|hidden| *hidden == receipts.len() as u64) {
+            let current = |receipt: &&Receipt| queue.shelf().is_current(**receipt) == Some(true);
+            let ids: Vec<i64> = receipts.iter().filter(current).map(|receipt| receipt.id).collect();
+            queue.mistrust(&ids);
+        }
         queue.wake.notify_one();
-        Ok(hidden)
+        hidden
     }
 
     /// Changes how long one message is hidden, counted from now, as SQS's ChangeMessageVisibility does: zero shows it at
@@ -48,7 +60,10 @@ impl Queues {
         // A second of grace: the longest timeout, asked for right after the receive, is meant to be granted.
         let times = (timeout.as_secs(), MAX_VISIBILITY.as_secs() + 1);
         let mut connection = self.0.shared.pool.acquire().await?;
-        match statement::is_too_long(&mut connection, queue, receipt, times).await? {
+        let too_long = statement::is_too_long(&mut connection, queue, receipt, times).await?;
+        // Back to the pool first: the next statement takes one from there.
+        drop(connection);
+        match too_long {
             None => Err(QueueError::NotAvailable),
             Some(true) => Err(QueueError::TooLong),
             Some(false) if self.hide(queue, &[receipt], timeout).await? == 0 => Err(QueueError::NotAvailable),

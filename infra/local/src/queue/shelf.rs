@@ -1,8 +1,8 @@
 //! What this process knows of one queue's rows: which are visible, which are hidden until when, and who waits for one.
 //!
 //! A shelf saves the claim its search; it decides nothing. The table decides: every claim, deletion and move names the
-//! receive that it is about, and a row that is not as the shelf says is read anew. So rows may be edited by hand, and
-//! two processes may even share a table, without a message being leased twice.
+//! receive that it is about, and a row that is not as the shelf says is read anew. So nothing needs to be recovered after
+//! a crash, and rows may be edited by hand.
 //!
 //! Invariant: every live row with an id up to `cursor` is on the shelf, unless somebody else wrote it; what such hands
 //! did is found by the patrol.
@@ -13,7 +13,7 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::{Message, QueueError, Receipt, Receive};
+use super::{MOST_IN_FLIGHT, Message, QueueError, Receipt, Receive};
 
 /// Visible rows known at a time; further ones stay in the table until there is room.
 pub(super) const MOST_READY: usize = 10_000;
@@ -90,8 +90,9 @@ pub(super) struct Found {
 
 /// A receive that has got nothing yet.
 pub(super) struct Waiter {
-    pub id: u64,
+    id: u64,
     pub wanted: Receive,
+    deadline: Instant,
     answer: oneshot::Sender<Answer>,
 }
 
@@ -131,7 +132,8 @@ impl Shelf {
         let (answer, answered) = oneshot::channel();
         let id = self.next_waiter;
         self.next_waiter += 1;
-        self.waiters.push_back(Waiter { id, wanted, answer });
+        let deadline = Instant::now() + wanted.wait;
+        self.waiters.push_back(Waiter { id, wanted, deadline, answer });
         (id, answered)
     }
 
@@ -142,13 +144,12 @@ impl Shelf {
         self.waiters.len() < before
     }
 
-    /// Those who do not wait for messages to come, when there are none.
+    /// Those who have waited long enough; and those who do not wait at all, once it is certain that nothing is there.
     pub fn impatient(&mut self, now: Instant) -> Vec<Waiter> {
         self.tick(now);
-        if !self.looked || !self.ready.is_empty() || !self.complete {
-            return Vec::new();
-        }
-        let (stay, leave) = std::mem::take(&mut self.waiters).into_iter().partition(|w| !w.wanted.wait.is_zero());
+        let empty = self.looked && self.ready.is_empty() && self.complete;
+        let leaves = |waiter: &Waiter| waiter.deadline <= now && (empty || !waiter.wanted.wait.is_zero());
+        let (leave, stay): (VecDeque<_>, _) = std::mem::take(&mut self.waiters).into_iter().partition(leaves);
         self.waiters = stay;
         Vec::from(leave)
     }
@@ -162,7 +163,7 @@ impl Shelf {
 
     /// A waiter to whom a row can be handed as it is stored: nothing older is there to be had first.
     pub fn next_in_line(&mut self) -> Option<Waiter> {
-        if !self.complete || !self.ready.is_empty() {
+        if !self.complete || !self.ready.is_empty() || self.in_flight >= MOST_IN_FLIGHT {
             return None;
         }
         self.waiters.pop_front()
@@ -285,7 +286,12 @@ impl Shelf {
         self.cursor
     }
 
-    /// The rows between `from` and `to` were read; `last` when the table had no more.
+    /// The newest row that was left in the table.
+    pub fn tail(&self) -> i64 {
+        self.tail
+    }
+
+    /// The rows up to `to` were read; `last` when the table had no more.
     pub fn read(&mut self, rows: Vec<Found>, to: i64, last: bool, now: Instant) {
         for found in rows {
             // What came meanwhile was taken in as it was stored, and may be gone again.
@@ -331,9 +337,12 @@ impl Shelf {
         self.rows.get(&receipt.id).map(|row| row.generation == receipt.generation)
     }
 
-    /// Those ids that are not known.
-    pub fn unknown(&self, ids: &[i64]) -> Vec<i64> {
-        ids.iter().copied().filter(|id| !self.rows.contains_key(id)).collect()
+    /// Where shelf and table differ after `from` up to `to`: rows of `live` that are not known, and known ones that are not
+    /// among them.
+    pub fn differences(&self, live: &BTreeSet<i64>, from: i64, to: i64) -> Vec<i64> {
+        let unknown = live.iter().filter(|id| !self.rows.contains_key(id));
+        let gone = self.rows.keys().filter(|id| (from + 1..=to).contains(id) && !live.contains(id));
+        unknown.chain(gone).copied().collect()
     }
 
     /// A row was leased: hidden until then, under a new receive.

@@ -235,19 +235,19 @@ pub(super) async fn is_too_long(
     Ok(too_long.map(|too_long| too_long == 1))
 }
 
-/// Moves `ids` to their dead-letter queue. They keep id, body, count and the time they were sent.
+/// Moves those of `ids` that were received so often to their dead-letter queue. They keep id, body, count and the time they were sent.
 pub(super) async fn bury(
     connection: &mut MySqlConnection,
-    queue: &str,
-    target: &str,
+    (queue, target): (&str, &str),
+    receives: u32,
     ids: &[i64],
     reason: &str,
 ) -> Result<u64> {
     let set = "UPDATE message_queue FORCE INDEX (PRIMARY) SET source_queue = queue, queue = ?, status = 'FAILED', \
         visible_at = NOW(6), updated_at = NOW(6), last_error = COALESCE(last_error, ?) \
-        WHERE queue = ? AND status <> 'DONE' AND ";
+        WHERE queue = ? AND receive_count >= ? AND status <> 'DONE' AND ";
     let sql = listed(set, ids);
-    let query = sqlx::query(AssertSqlSafe(sql)).bind(target).bind(reason).bind(queue);
+    let query = sqlx::query(AssertSqlSafe(sql)).bind(target).bind(reason).bind(queue).bind(receives);
     Ok(bound(query, ids).execute(connection).await?.rows_affected())
 }
 
@@ -261,7 +261,7 @@ pub(super) async fn look(
 ) -> Result<Vec<Seen>> {
     let sql = format!(
         "SELECT id, CAST(receive_count AS SIGNED), CAST(OCTET_LENGTH(payload) AS SIGNED), \
-         CAST(TIMESTAMPDIFF(MICROSECOND, NOW(6), LEAST(visible_at, NOW(6) + INTERVAL 12 HOUR)) AS SIGNED), \
+         CAST(COALESCE(TIMESTAMPDIFF(MICROSECOND, NOW(6), LEAST(visible_at, NOW(6) + INTERVAL 12 HOUR)), 0) AS SIGNED), \
          CASE WHEN status = 'DONE' THEN 'done' WHEN created_at <= NOW(6) - INTERVAL ? SECOND THEN 'expired' \
          ELSE 'live' END, message_id, {}, {}, source_queue, IF(OCTET_LENGTH(payload) <= ?, payload, NULL) \
          FROM message_queue FORCE INDEX (message_queue_in_order) WHERE queue = ? AND id > ? ORDER BY id LIMIT ?",
@@ -319,7 +319,7 @@ pub(super) enum Only<'a> {
 }
 
 fn millis(column: &str) -> String {
-    format!("TIMESTAMPDIFF(MICROSECOND, TIMESTAMP'1970-01-01 00:00:00', {column}) DIV 1000")
+    format!("COALESCE(TIMESTAMPDIFF(MICROSECOND, TIMESTAMP'1970-01-01 00:00:00', {column}), 0) DIV 1000")
 }
 
 /// Ids as ranges: neighbours were stored together, are claimed together and deleted together as a rule, and a range is

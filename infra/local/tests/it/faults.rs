@@ -300,12 +300,13 @@ async fn rows_written_by_hand_are_delivered_and_stop_nothing() {
         ('q', 'far', 'FAILED', 0, NOW(6), '9999-12-31', NOW(6), 7), \
         ('q', 'ripe', 'IN_PROGRESS', 2147483647, NOW(6), NOW(6), '1000-01-01', 0), \
         ('nowhere', 'lost', 'NEW', 0, NOW(6), NOW(6), NOW(6), 0), \
+        ('q', 'zero', 'NEW', 0, NOW(6), 0, 0, 0), \
         ('q', 'gone', 'DONE', 0, NOW(6), NOW(6), NOW(6), 0)";
     pool.execute(nonsense).await.unwrap();
     pool.execute("INSERT INTO message_queue (queue, payload) VALUES ('q', 'by hand')").await.unwrap();
     send(&queues, &["after"]).await;
     let mut bodies = Vec::new();
-    while bodies.len() < 4 {
+    while bodies.len() < 5 {
         let wanted = Receive { wait: Duration::from_secs(15), ..Receive::up_to(10) };
         let messages = queues.receive("q", wanted).await.unwrap();
         assert!(!messages.is_empty(), "{bodies:?}");
@@ -314,7 +315,7 @@ async fn rows_written_by_hand_are_delivered_and_stop_nothing() {
         bodies.extend(messages.into_iter().map(|message| message.body));
     }
     bodies.sort();
-    assert_eq!(bodies, ["", "after", "before", "by hand"]);
+    assert_eq!(bodies, ["", "after", "before", "by hand", "zero"]);
     assert_eq!(one(&queues, "dead").await.body, "ripe");
     assert_eq!(queues.counts("q").await.unwrap(), Counts { delayed: 1, ..Counts::default() });
 }
@@ -331,6 +332,20 @@ async fn a_message_revived_by_hand_comes_back() {
     pool.execute("UPDATE message_queue SET status = 'NEW', visible_at = NOW(6)").await.unwrap();
     let again = one(&queues, "q").await;
     assert_eq!((again.message_id, again.receive_count), (message.message_id, 2));
+}
+
+/// Rows that a person deletes are missed by nobody.
+#[tokio::test]
+async fn rows_deleted_by_hand_are_not_counted_for_long() {
+    let schema = schema();
+    let pool = database_of(&schema).await;
+    let queues = Queues::new(pool.clone(), vec![q(30)]);
+    send(&queues, &["x", "y"]).await;
+    one(&queues, "q").await;
+    pool.execute("DELETE FROM message_queue").await.unwrap();
+    until_empty(&queues).await;
+    send(&queues, &["z"]).await;
+    assert_eq!(one(&queues, "q").await.body, "z");
 }
 
 /// The disk is full for a while: sends are refused, nothing is stored by halves, and all goes on when there is room. With

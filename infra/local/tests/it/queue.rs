@@ -266,3 +266,45 @@ async fn time_takes_deleted_and_expired_messages() {
     assert_eq!(queues.delete("q", &[flying.receipt]).await.unwrap(), 1);
     assert_eq!(queues.counts("q").await.unwrap(), counts(0, 0, 0));
 }
+
+#[tokio::test]
+async fn a_purge_of_more_than_is_known_leaves_a_queue_that_works() {
+    let queues = queues(vec![q(30)]).await;
+    send(&queues, &["x"; 12_000]).await;
+    assert_eq!(queues.counts("q").await.unwrap().visible, 12_000);
+    queues.purge("q").await.unwrap();
+    assert!(queues.receive("q", Receive::up_to(1)).await.unwrap().is_empty());
+    assert_eq!(queues.counts("q").await.unwrap(), counts(0, 0, 0));
+    send(&queues, &["y"]).await;
+    assert_eq!(take(&queues, "q").await, ["y"]);
+}
+
+#[tokio::test]
+async fn a_long_queue_is_delivered_whole_and_in_order() {
+    let queues = queues(vec![q(600)]).await;
+    let bodies: Vec<String> = (0..12_000).map(|n| n.to_string()).collect();
+    let bodies: Vec<&str> = bodies.iter().map(String::as_str).collect();
+    send(&queues, &bodies).await;
+    let mut received = Vec::new();
+    while received.len() < bodies.len() {
+        let messages = queues.receive("q", Receive::up_to(500)).await.unwrap();
+        let receipts: Vec<_> = messages.iter().map(|message| message.receipt).collect();
+        queues.delete("q", &receipts).await.unwrap();
+        received.extend(messages.into_iter().map(|message| message.body));
+    }
+    assert_eq!(received, bodies);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_hide_their_messages_at_once() {
+    let queues = queues(vec![q(30)]).await;
+    send(&queues, &["x"; 100]).await;
+    let messages = queues.receive("q", Receive::up_to(100)).await.unwrap();
+    let mut changes = JoinSet::new();
+    for message in messages {
+        let queues = queues.clone();
+        changes.spawn(async move { queues.change_visibility("q", message.receipt, Duration::from_secs(60)).await });
+    }
+    assert!(changes.join_all().await.into_iter().all(|change| change == Ok(())));
+    assert_eq!(queues.counts("q").await.unwrap(), counts(0, 100, 0));
+}
