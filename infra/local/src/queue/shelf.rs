@@ -442,3 +442,96 @@ impl Shelf {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::{Found, MOST_READY, Receipt, Receive, Shelf};
+    use tokio::time::Instant;
+
+    fn found(id: i64, generation: i64, visible_at: Instant) -> Found {
+        Found { receipt: Receipt { id, generation }, size: 1, visible_at, stored: None }
+    }
+
+    /// A shelf that has read its empty table.
+    fn shelf(now: Instant) -> Shelf {
+        let mut shelf = Shelf::default();
+        shelf.read(Vec::new(), 0, true, now);
+        shelf
+    }
+
+    fn claimed(shelf: &mut Shelf, now: Instant, limit: i64) -> (Vec<i64>, Vec<i64>) {
+        let claim = shelf.claim(now, limit);
+        let picks = claim.shares.iter().flat_map(|(_, picks)| picks).map(|pick| pick.receipt.id).collect();
+        (picks, claim.dead.iter().map(|receipt| receipt.id).collect())
+    }
+
+    #[test]
+    fn the_oldest_go_first_and_dead_letters_come_along() {
+        let now = Instant::now();
+        let mut shelf = shelf(now);
+        for (id, generation) in [(3, 0), (1, 5), (2, 4)] {
+            shelf.stored(found(id, generation, now), now);
+        }
+        let (_, _answer) = shelf.wait(Receive::up_to(10));
+        assert_eq!(claimed(&mut shelf, now, 5), (vec![2, 3], vec![1]));
+        // They are in a statement's hands: nobody else gets them.
+        let (_, _answer) = shelf.wait(Receive::up_to(10));
+        assert_eq!(claimed(&mut shelf, now, 5), (vec![], vec![]));
+    }
+
+    #[test]
+    fn what_is_hidden_comes_back_in_time_and_is_counted_as_what_it_is() {
+        let now = Instant::now();
+        let later = now + Duration::from_secs(30);
+        let mut shelf = shelf(now);
+        shelf.stored(found(1, 0, later), now);
+        assert_eq!(shelf.counts(), Some((0, 0, 1, None)));
+        // Received: another generation in the same place.
+        shelf.lease(Receipt { id: 1, generation: 1 }, later);
+        assert_eq!(shelf.counts(), Some((0, 1, 0, None)));
+        shelf.hide(Receipt { id: 1, generation: 0 }, now, now);
+        assert_eq!(shelf.counts(), Some((0, 1, 0, None)), "a stale receipt shows nothing");
+        shelf.tick(later);
+        assert_eq!(shelf.counts(), Some((1, 0, 0, None)));
+        shelf.remove(1);
+        assert_eq!(shelf.counts(), Some((0, 0, 0, None)));
+    }
+
+    #[test]
+    fn what_finds_no_room_is_read_later() {
+        let now = Instant::now();
+        let mut shelf = shelf(now);
+        let most = i64::try_from(MOST_READY).unwrap();
+        for id in 1..=most + 5 {
+            shelf.stored(found(id, 0, now), now);
+        }
+        assert_eq!(shelf.counts(), Some((MOST_READY, 0, 0, Some(most))));
+        assert!(shelf.is_full() && shelf.reads_from().is_none());
+        for id in 1..=most {
+            shelf.remove(id);
+        }
+        assert_eq!(shelf.reads_from(), Some(most));
+        // Nothing was found there: what was left there is gone, and the shelf knows all again.
+        let tail = shelf.tail();
+        assert_eq!(tail, most + 5);
+        shelf.read(Vec::new(), tail, true, now);
+        assert_eq!(shelf.counts(), Some((0, 0, 0, None)));
+        shelf.stored(found(most + 6, 0, now), now);
+        assert_eq!(shelf.counts(), Some((1, 0, 0, None)));
+    }
+
+    #[test]
+    fn a_stale_look_brings_nothing_back() {
+        let now = Instant::now();
+        let mut shelf = shelf(now);
+        shelf.stored(found(1, 0, now), now);
+        shelf.lease(Receipt { id: 1, generation: 1 }, now + Duration::from_secs(30));
+        shelf.read(vec![found(1, 0, now)], 1, true, now);
+        assert_eq!(shelf.counts(), Some((0, 1, 0, None)), "an older receive than the known one");
+        shelf.remove(1);
+        shelf.read(vec![found(1, 0, now)], 1, true, now);
+        assert_eq!(shelf.counts(), Some((0, 0, 0, None)), "gone since the look");
+    }
+}

@@ -19,7 +19,7 @@ use tokio::runtime::Runtime;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
-use super::support::{database_of, folder, one, q, q_and_dead, schema, send, serve};
+use super::support::{database_of, folder, one, q, q_and_dead, schema, send, serve, until_empty};
 
 fn spec() -> MappingSpec {
     MappingSpec {
@@ -97,12 +97,6 @@ impl Runner {
 
 fn numbered(count: usize) -> Vec<Outgoing> {
     (0..count).map(|n| Outgoing { body: n.to_string(), delay: None }).collect()
-}
-
-async fn until_empty(queues: &Queues) {
-    while queues.counts("q").await.unwrap() != Counts::default() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }
 
 /// The runner dies while its function has the messages, and while what the function did is being deleted.

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use echo_local::lambda::{Runtime, runtime};
 use echo_local::mapping;
-use echo_local::queue::{Counts, Queues, Receive};
+use echo_local::queue::{Queues, Receive};
 use echo_local::spec::{FunctionSpec, MappingSpec};
 use echo_shared::clock::Clock;
 use echo_shared::entropy::Entropy;
 use tokio::sync::watch;
 
-use super::support::{database, folder, one, q_and_dead, send};
+use super::support::{database, folder, one, q_and_dead, send, until_empty};
 
 /// Does what the first record says. SIGKILL is also what the kernel sends when memory runs out.
 const FUNCTION: &str = r#"#!/usr/bin/env python3
@@ -87,9 +87,7 @@ async fn only_what_was_answered_for_is_deleted() {
     dead.sort();
     assert_eq!(dead, ["error", "exit", "hang", "killed", "nonsense"]);
     // The others may be waiting for an instance to be started again.
-    while queues.counts("q").await.unwrap() != Counts::default() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    until_empty(&queues).await;
     let more = queues.receive("dead", Receive::up_to(1)).await.unwrap();
     assert!(more.is_empty(), "{more:?}");
     stop.send_replace(true);

@@ -12,7 +12,7 @@ use aws_sdk_sqs::config::{BehaviorVersion, Credentials, Region};
 use axum::body::Bytes;
 use echo_local::lambda::{Invoke, InvokeError};
 use echo_local::mysql::Server;
-use echo_local::queue::{Message, Outgoing, Queues, Receive};
+use echo_local::queue::{Counts, Message, Outgoing, Queues, Receive};
 use echo_local::spec::{QueueSpec, Redrive};
 use echo_local::sqs;
 use serde_json::Value;
@@ -127,6 +127,16 @@ pub async fn send(queues: &Queues, bodies: &[&str]) -> Vec<String> {
     let messages: Vec<_> = bodies.iter().map(|&body| Outgoing { body: body.into(), delay: None }).collect();
     let sent = queues.send("q", &messages).await.unwrap();
     sent.into_iter().map(|sent| sent.unwrap().message_id).collect()
+}
+
+/// Waits until nothing is left in the queue `q`, for a minute at most.
+pub async fn until_empty(queues: &Queues) {
+    let empty = async {
+        while queues.counts("q").await.unwrap() != Counts::default() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), empty).await.expect("an empty queue");
 }
 
 /// Receives one message, waiting for it.
