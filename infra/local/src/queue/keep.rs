@@ -11,14 +11,15 @@ use super::shelf::Found;
 use super::statement::{self, Seen, State};
 use super::{Queue, Shared};
 
-/// Rows read at a time, and the largest bodies read along with them; larger ones are read as they are claimed.
-const MOST_READ: u32 = 1_000;
+/// Rows read at a time, few enough that claims beside it do not feel it; and the largest bodies read along with them,
+/// larger ones are read as they are claimed.
+const MOST_READ: u32 = 200;
 const LARGEST_READ: u32 = 16_384;
 /// How often the end of the table is looked at, for what others may have written there.
 const POLL: Duration = Duration::from_millis(500);
 /// How often the patrol takes its next steps, and how many rows it passes then.
-const PATROL: Duration = Duration::from_secs(2);
-const PATROLLED: u32 = 2_000;
+const PATROL: Duration = Duration::from_secs(1);
+const PATROLLED: u32 = 1_000;
 /// A pause while the database is away.
 const AWAY: Duration = Duration::from_millis(200);
 

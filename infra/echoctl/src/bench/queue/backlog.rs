@@ -10,7 +10,7 @@ use super::{Bench, QUEUE, TEN, body};
 use crate::Failure;
 
 /// Claims measured.
-const CLAIMS: usize = 1_000;
+const CLAIMS: usize = 3_000;
 
 /// The 99th percentiles of a claim of ten, in milliseconds.
 pub struct Backlog {
