@@ -25,6 +25,8 @@ struct Load {
 }
 
 const TEN: usize = 10;
+/// How far senders may be ahead of takers.
+const AHEAD: usize = 20_000;
 
 impl Load {
     async fn start(name: &str) -> Self {
@@ -35,7 +37,8 @@ impl Load {
         let (stop, sent, deleted) = (Arc::default(), Arc::default(), Arc::default());
         let mut load = Self { server, queues, folder, stop, sent, deleted, clients: JoinSet::new() };
         for _ in 0..8 {
-            load.clients.spawn(send(load.queues.clone(), Arc::clone(&load.stop), Arc::clone(&load.sent)));
+            let counters = (Arc::clone(&load.sent), Arc::clone(&load.deleted));
+            load.clients.spawn(send(load.queues.clone(), Arc::clone(&load.stop), counters));
             load.clients.spawn(take(load.queues.clone(), Arc::clone(&load.stop), Arc::clone(&load.deleted)));
         }
         load
@@ -60,9 +63,18 @@ impl Load {
     }
 }
 
-async fn send(queues: Queues, stop: Arc<AtomicBool>, sent: Arc<AtomicUsize>) -> Vec<f64> {
+async fn send(
+    queues: Queues,
+    stop: Arc<AtomicBool>,
+    (sent, deleted): (Arc<AtomicUsize>, Arc<AtomicUsize>),
+) -> Vec<f64> {
     let messages = vec![Outgoing { body: "x".repeat(200), delay: None }; TEN];
     while !stop.load(Ordering::SeqCst) {
+        // As fast as messages are taken: what is left at the end is soon gone.
+        if sent.load(Ordering::SeqCst) > deleted.load(Ordering::SeqCst) + AHEAD {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            continue;
+        }
         if queues.send("q", &messages).await.is_ok() {
             sent.fetch_add(TEN, Ordering::SeqCst);
         }
