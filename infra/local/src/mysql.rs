@@ -196,8 +196,10 @@ impl Server {
                 }
                 sleep(RESTART_PAUSE).await;
             };
-            private.pid.send_replace(Some(child.pid()));
+            let pid = child.pid();
             *private.child.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(child);
+            // Last: whoever is told of the new process finds it.
+            private.pid.send_replace(Some(pid));
         }
     }
 
