@@ -17,13 +17,12 @@ use echo_local::mysql::Server;
 use echo_local::queue::Queues;
 use echo_local::spec::{QueueSpec, Redrive};
 use echo_local::state::State;
-use serde_json::{Value, json};
+use serde_json::json;
 use sqlx::MySqlPool;
 
 use super::Findings;
-use super::report::{round, say};
+use super::report::{Report, say};
 use crate::Failure;
-use crate::show::table;
 
 /// What to measure.
 #[derive(Args, Clone)]
@@ -31,8 +30,8 @@ pub struct Options {
     /// Seconds of load per measurement
     #[arg(long, default_value_t = 8)]
     seconds: u64,
-    /// Rows in the backlog
-    #[arg(long, default_value_t = 1_000_000)]
+    /// Rows in the backlog, of which 30,000 are claimed
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(30_000..))]
     backlog: u64,
     /// Do not measure the peer
     #[arg(long)]
@@ -115,7 +114,7 @@ async fn measure(
     let flush: i64 =
         sqlx::query_scalar("SELECT CAST(@@innodb_flush_log_at_trx_commit AS SIGNED)").fetch_one(&pool).await?;
     let (version,): (String,) = sqlx::query_as("SELECT VERSION()").fetch_one(&pool).await?;
-    let mut report = Report { json: serde_json::Map::new(), rows: Vec::new() };
+    let mut report = Report::default();
     report.note("durable", json!(flush == 1), "every commit on disk", version);
 
     say("in process, 16 clients");
@@ -158,36 +157,6 @@ async fn measure(
         say(&format!("{} minutes of half load", options.long_minutes));
         soak::run(bench, "soak", sixteen.per_s / 2.0, time, &mut report).await?;
     }
-    found.tables.push(table(&["queue", "", ""], &report.rows));
-    found.json.extend(report.json);
+    report.file("queue", found);
     Ok(())
-}
-
-/// Figures for people and for scripts.
-struct Report {
-    json: serde_json::Map<String, Value>,
-    rows: Vec<Vec<String>>,
-}
-
-impl Report {
-    fn note(&mut self, name: &str, value: Value, meaning: &str, shown: String) {
-        self.json.insert(name.into(), value);
-        self.rows.push(vec![name.into(), shown, meaning.into()]);
-    }
-
-    fn rate(&mut self, name: &str, value: f64, meaning: &str) {
-        self.note(name, json!(round(value, 0)), meaning, format!("{:.0} /s", value));
-    }
-
-    fn ratio(&mut self, name: &str, value: f64, meaning: &str) {
-        self.note(name, json!(round(value, 2)), meaning, format!("{value:.2}"));
-    }
-
-    fn millis(&mut self, name: &str, value: f64, meaning: &str) {
-        self.note(name, json!(round(value, 2)), meaning, format!("{value:.2} ms"));
-    }
-
-    fn percent(&mut self, name: &str, value: f64, meaning: &str) {
-        self.note(name, json!(round(value, 2)), meaning, format!("{value:.2} %"));
-    }
 }

@@ -7,6 +7,9 @@ use echo_shared::clock::Clock;
 use serde_json::{Map, Value, json};
 use tokio::process::Command;
 
+use super::Findings;
+use crate::show::table;
+
 /// Progress, beside the results.
 pub fn say(what: &str) {
     eprintln!("… {what}");
@@ -25,6 +28,47 @@ pub fn percentile(values: &[f64], share: f64) -> f64 {
     let count = sorted.len();
     let rank = (1..=count).find(|&rank| rank as f64 >= share * count as f64).unwrap_or(1);
     sorted.get(rank - 1).copied().unwrap_or_default()
+}
+
+/// Figures for people and for scripts: a name, a value and what it means.
+#[derive(Default)]
+pub struct Report {
+    json: Map<String, Value>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Report {
+    /// A value that is shown as `shown`.
+    pub fn note(&mut self, name: &str, value: Value, meaning: &str, shown: String) {
+        self.json.insert(name.into(), value);
+        self.rows.push(vec![name.into(), shown, meaning.into()]);
+    }
+
+    /// So many a second.
+    pub fn rate(&mut self, name: &str, value: f64, meaning: &str) {
+        self.note(name, json!(round(value, 0)), meaning, format!("{value:.0} /s"));
+    }
+
+    /// A bare number.
+    pub fn ratio(&mut self, name: &str, value: f64, meaning: &str) {
+        self.note(name, json!(round(value, 2)), meaning, format!("{value:.2}"));
+    }
+
+    /// Milliseconds.
+    pub fn millis(&mut self, name: &str, value: f64, meaning: &str) {
+        self.note(name, json!(round(value, 2)), meaning, format!("{value:.2} ms"));
+    }
+
+    /// A share of a hundred.
+    pub fn percent(&mut self, name: &str, value: f64, meaning: &str) {
+        self.note(name, json!(round(value, 2)), meaning, format!("{value:.2} %"));
+    }
+
+    /// Puts everything under the heading `title`.
+    pub fn file(self, title: &str, found: &mut Findings) {
+        found.tables.push(table(&[title, "", ""], &self.rows));
+        found.json.extend(self.json);
+    }
 }
 
 /// Machine, commit and date.

@@ -82,7 +82,7 @@ impl Queues {
         let begin = {
             let mut purged = queue.purged.lock().unwrap_or_else(PoisonError::into_inner);
             if purged.is_some_and(|at| at.elapsed() < PURGE_PAUSE) {
-                return Err(QueueError::PurgeInProgress);
+                return Err(QueueError::PurgeInProgress(queue.spec.name.clone()));
             }
             purged.replace(Instant::now())
         };

@@ -16,8 +16,8 @@ pub enum QueueError {
     #[error("the total visibility timeout is beyond 43200 seconds")]
     TooLong,
     /// The queue was purged less than 60 seconds ago.
-    #[error("only one purge is allowed every 60 seconds")]
-    PurgeInProgress,
+    #[error("Only one PurgeQueue operation on {0} is allowed every 60 seconds.")]
+    PurgeInProgress(String),
     /// So many messages were received and not deleted that no more can be.
     #[error("more than 120000 messages are in flight: delete what was handled")]
     OverLimit,

@@ -53,7 +53,10 @@ impl ApiError {
     /// An action that is not played here.
     pub fn not_offered(action: &str) -> Self {
         let name: String = action.chars().take(80).collect();
-        Self::unsupported(&format!("{name} is (queues are declared in template.yaml):"))
+        Self::modelled(
+            "AWS.SimpleQueueService.UnsupportedOperation",
+            format!("{name} is not offered by the local SQS; its queues are those of template.yaml."),
+        )
     }
 
     /// The request names no action of the JSON protocol.
@@ -132,7 +135,7 @@ impl From<QueueError> for ApiError {
                 "OverLimit",
                 "The maximum number of in flight messages is reached (120000): delete what was handled.",
             ),
-            QueueError::PurgeInProgress => Self {
+            QueueError::PurgeInProgress(_) => Self {
                 status: StatusCode::FORBIDDEN,
                 ..Self::modelled("AWS.SimpleQueueService.PurgeQueueInProgress", error.to_string())
             },

@@ -234,7 +234,7 @@ async fn a_purge_takes_everything_once_a_minute() {
     assert_eq!(queues.counts("q").await.unwrap(), counts(0, 0, 0));
     assert_eq!(queues.delete("q", &[flying.receipt]).await.unwrap(), 0);
     assert_eq!(queues.counts("other").await.unwrap(), counts(1, 0, 0));
-    assert_eq!(queues.purge("q").await, Err(QueueError::PurgeInProgress));
+    assert_eq!(queues.purge("q").await, Err(QueueError::PurgeInProgress("q".into())));
 }
 
 #[tokio::test]
