@@ -1,6 +1,7 @@
 //! Configuration, read once at start: the one place that reads the environment.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 
 use http::Uri;
 use serde::Deserialize;
@@ -94,6 +95,19 @@ impl<'a> Env<'a> {
             self.missing.push(key);
             String::new()
         })
+    }
+
+    /// A whole number within `range`, which must be there.
+    pub fn number(&mut self, key: &'static str, range: RangeInclusive<u64>) -> u64 {
+        let text = self.text(key);
+        match text.parse() {
+            Ok(number) if range.contains(&number) => number,
+            _ if text.is_empty() => 0,
+            _ => {
+                self.invalid.push(format!("{key} (it must be a number from {} to {})", range.start(), range.end()));
+                0
+            }
+        }
     }
 
     /// The URL of a service, which must be there.

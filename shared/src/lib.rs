@@ -1,7 +1,7 @@
 //! What two or more of Echo's functions need, and nothing else.
 //!
 //! Way in: [`event`] is the envelope everything travels in, [`queue`] publishes and settles it, [`table`] is the thin
-//! layer over DynamoDB, [`token`] signs and verifies, [`http`] is the common front door, [`audit`] the stored entry.
+//! layer over DynamoDB, [`token`] signs and verifies, [`http`] is the common front door, [`audit`] the log and its proofs.
 //! [`metric`] counts.
 //! Time and randomness are parameters ([`clock`], [`entropy`]); configuration is read once ([`config`]).
 
@@ -15,6 +15,7 @@ pub mod event;
 pub mod http;
 pub mod metric;
 pub mod queue;
+pub mod seal;
 pub mod secret;
 pub mod start;
 pub mod table;

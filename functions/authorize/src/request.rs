@@ -1,6 +1,6 @@
 //! The body of `POST /authorize`.
 
-use echo_shared::event::MAX_NAME;
+use echo_shared::event::check_text;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -38,8 +38,8 @@ impl AuthorizeRequest {
             ("resource.type", &request.resource.kind),
             ("resource.id", &request.resource.id),
         ];
-        if let Some((name, _)) = names.iter().find(|(_, value)| value.is_empty() || value.len() > MAX_NAME) {
-            return Err(format!("`{name}` must have 1 to {MAX_NAME} bytes"));
+        for (name, value) in names {
+            check_text(value).map_err(|rule| format!("`{name}` {rule}"))?;
         }
         Ok(request)
     }
@@ -70,6 +70,7 @@ mod tests {
             (r#"{"action": 1, "resource": {}}"#, "string"),
             (r#"{"action": "", "resource": {"type": "T", "id": "1"}}"#, "action"),
             (r#"{"action": "a", "resource": {"type": "T"}}"#, "id"),
+            (r#"{"action": "a", "resource": {"type": "T", "id": "1\u0000"}}"#, "control"),
             (r#"{"action": "a", "resource": {"type": "T", "id": "1"}, "context": []}"#, "invalid"),
         ] {
             let error = AuthorizeRequest::parse(body.as_bytes()).err().unwrap();

@@ -1,5 +1,7 @@
 //! From the bytes of a request to events that may enter a queue.
 
+use echo_shared::audit::Entry;
+use echo_shared::audit::leaf::{Leaf, LeafError};
 use echo_shared::clock::sortable;
 use echo_shared::event::{Envelope, MAX_ENVELOPE, audit};
 use echo_shared::http::Problem;
@@ -38,8 +40,8 @@ pub enum Refusal {
     #[error("event {0}: {1}")]
     Event(usize, String),
     /// The event at an index is too large to be stored.
-    #[error("event {0}: {1} bytes are too many; an event may have {MAX_ENVELOPE}")]
-    EventTooLarge(usize, usize),
+    #[error("event {0}: {1}")]
+    EventTooLarge(usize, String),
     /// The event at an index claims to be from somebody else.
     #[error("event {0}: `{1}` is set by Echo from your token; leave it out or send `{2}`")]
     Foreign(usize, &'static str, String),
@@ -100,10 +102,17 @@ fn accept_one(index: usize, event: Value, caller: &Caller<'_>) -> Result<Envelop
         let reason = format!("type `{}` is not accepted here; send one of {}", envelope.event_type, ALLOWED.join(", "));
         return Err(invalid(reason));
     }
-    audit::Record::parse(&envelope.data).map_err(invalid)?;
-    match envelope.to_body().len() {
-        size if size > MAX_ENVELOPE => Err(Refusal::EventTooLarge(index, size)),
-        _ => Ok(envelope),
+    let too_large = |reason: String| Refusal::EventTooLarge(index, reason);
+    let size = envelope.to_body().len();
+    if size > MAX_ENVELOPE {
+        return Err(too_large(format!("{size} bytes are too many; an event may have {MAX_ENVELOPE}")));
+    }
+    // What the log would refuse must not enter the queue.
+    let entry = Entry::new(&envelope, caller.now).map_err(invalid)?;
+    match Leaf::new(&entry, [0; _]) {
+        Ok(_) => Ok(envelope),
+        Err(error @ LeafError::TooLarge { .. }) => Err(too_large(error.to_string())),
+        Err(error) => Err(invalid(error.to_string())),
     }
 }
 
@@ -169,6 +178,7 @@ mod tests {
             ("id", json!("")),
             ("specversion", json!("2")),
             ("time", json!("yesterday")),
+            ("time", json!("2026-01-01T00:10:01Z")),
         ] {
             assert!(matches!(try_one(|event| event[name] = value), Err(Refusal::Event(0, _))), "{name}");
         }
@@ -193,5 +203,9 @@ mod tests {
         assert_eq!(accept(&many, None), Err(Refusal::TooMany(MAX_EVENTS + 1)));
         let large = try_one(|event| event["data"]["details"] = json!({"x": "y".repeat(70_000)}));
         assert!(matches!(large, Err(Refusal::EventTooLarge(0, _))));
+        let unpacked = try_one(|event| event["data"]["details"] = json!({"x": vec![1e20; 5_000]}));
+        assert!(matches!(unpacked, Err(Refusal::EventTooLarge(0, _))), "{unpacked:?}");
+        let number = try_one(|event| event["data"]["details"] = json!({"n": 1u64 << 60}));
+        assert!(matches!(number, Err(Refusal::Event(0, _))));
     }
 }

@@ -7,7 +7,7 @@ use echo_shared::event::Queue;
 use echo_shared::metric::Metrics;
 use echo_shared::queue::Publisher;
 
-use crate::seal::MasterKey;
+use echo_shared::seal::MasterKey;
 
 /// What the environment has to say.
 pub struct Config {

@@ -10,8 +10,8 @@ use jsonwebtoken::DecodingKey;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
-use crate::seal::{MasterKey, SealError};
 use crate::store::{SealedKey, Store};
+use echo_shared::seal::{MasterKey, SealError};
 
 /// Seconds for which keys are not read again.
 const FRESH: i64 = 300;

@@ -23,7 +23,6 @@ mod password;
 mod redirect;
 mod return_to;
 mod scopes;
-mod seal;
 mod session;
 mod store;
 
@@ -35,7 +34,7 @@ use echo_shared::http::Door;
 
 pub use app::App;
 pub use config::Config;
-pub use seal::MasterKey;
+pub use echo_shared::seal::MasterKey;
 pub use store::Store;
 
 /// The largest form, in bytes.

@@ -27,7 +27,7 @@ const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(2);
 /// All attempts: less than any function's timeout, so that a queue or table that cannot be reached is reported.
 const OPERATION_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// What clients of SQS and DynamoDB are made of.
+/// What clients of DynamoDB, SQS and S3 are made of.
 pub struct Aws {
     region: String,
     access_key_id: String,
@@ -35,18 +35,20 @@ pub struct Aws {
     session_token: Option<Secret>,
     dynamodb_endpoint: Option<String>,
     sqs_endpoint: Option<String>,
+    s3_endpoint: Option<String>,
     more_roots: Option<Vec<u8>>,
 }
 
 impl Aws {
     /// Reads `AWS_REGION`, `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and `AWS_SESSION_TOKEN`, which Lambda sets;
-    /// `AWS_ENDPOINT_URL_DYNAMODB`, `AWS_ENDPOINT_URL_SQS` and `AWS_ENDPOINT_URL`, which are how the same binary runs
-    /// on a laptop; and `SSL_CERT_FILE`, a PEM file of roots to trust besides Amazon's own.
+    /// `AWS_ENDPOINT_URL_DYNAMODB`, `AWS_ENDPOINT_URL_SQS`, `AWS_ENDPOINT_URL_S3` and `AWS_ENDPOINT_URL`, which are how
+    /// the same binary runs on a laptop; and `SSL_CERT_FILE`, a PEM file of roots to trust besides Amazon's own.
     pub fn read(env: &mut Env<'_>) -> Self {
         let common = env.optional_url("AWS_ENDPOINT_URL");
         let mut endpoint = |key| env.optional_url(key).or_else(|| common.clone());
-        let (dynamodb_endpoint, sqs_endpoint) =
-            (endpoint("AWS_ENDPOINT_URL_DYNAMODB"), endpoint("AWS_ENDPOINT_URL_SQS"));
+        let dynamodb_endpoint = endpoint("AWS_ENDPOINT_URL_DYNAMODB");
+        let sqs_endpoint = endpoint("AWS_ENDPOINT_URL_SQS");
+        let s3_endpoint = endpoint("AWS_ENDPOINT_URL_S3");
         Self {
             region: env.text("AWS_REGION"),
             access_key_id: env.text("AWS_ACCESS_KEY_ID"),
@@ -54,6 +56,7 @@ impl Aws {
             session_token: env.optional("AWS_SESSION_TOKEN").map(Secret::new),
             dynamodb_endpoint,
             sqs_endpoint,
+            s3_endpoint,
             more_roots: env.file("SSL_CERT_FILE", |pem| {
                 let certificates = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
                 certificates.is_ok_and(|found| !found.is_empty())
@@ -83,6 +86,20 @@ impl Aws {
             .timeout_config(timeouts());
         config.set_endpoint_url(self.sqs_endpoint.clone());
         aws_sdk_sqs::Client::from_conf(config.build())
+    }
+
+    /// A client of S3.
+    pub fn s3(&self) -> aws_sdk_s3::Client {
+        let mut config = aws_sdk_s3::Config::builder()
+            .behavior_version(aws_sdk_s3::config::BehaviorVersion::v2026_01_12())
+            .region(Region::new(self.region.clone()))
+            .credentials_provider(self.credentials())
+            .http_client(self.http_client())
+            .timeout_config(timeouts())
+            // An endpoint of one's own has no name for each bucket.
+            .force_path_style(self.s3_endpoint.is_some());
+        config.set_endpoint_url(self.s3_endpoint.clone());
+        aws_sdk_s3::Client::from_conf(config.build())
     }
 
     /// Lambda's credentials last as long as the execution environment does.
@@ -133,6 +150,7 @@ mod tests {
         let aws = Env::from_fn(get).read(Aws::read).unwrap();
         assert_eq!(aws.sqs_endpoint.as_deref(), Some("http://sqs"));
         assert_eq!(aws.dynamodb_endpoint.as_deref(), Some("http://all"));
+        assert_eq!(aws.s3_endpoint.as_deref(), Some("http://all"));
     }
 
     #[test]
@@ -141,12 +159,14 @@ mod tests {
             "AWS_ENDPOINT_URL" => Some("localhost:9000".to_owned()),
             "AWS_ENDPOINT_URL_SQS" => Some("ftp://sqs".to_owned()),
             "AWS_ENDPOINT_URL_DYNAMODB" => Some("http://".to_owned()),
+            "AWS_ENDPOINT_URL_S3" => Some("s3://bucket".to_owned()),
             "SSL_CERT_FILE" => None,
             _ => Some("x".to_owned()),
         };
         let error = Env::from_fn(get).read(Aws::read).err().expect("no endpoint is a URL");
         let named: Vec<_> = error.invalid.iter().map(|text| text.split(' ').next().unwrap()).collect();
-        assert_eq!(named, ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_SQS"]);
+        let expected = ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL_S3"];
+        assert_eq!(named, expected);
     }
 
     #[tokio::test]

@@ -119,7 +119,8 @@ pub struct Client {
 }
 
 impl Record {
-    /// Reads the payload and holds the parts that become keys against their bounds.
+    /// Reads the payload and holds everything but names, addresses and details against the bounds of a name: it is
+    /// searched for, or stands in the leaf, and 256 leaves must fit an answer.
     ///
     /// # Errors
     /// A sentence that names the field.
@@ -134,10 +135,17 @@ impl Record {
             keys.push(("resource.type", resource.kind.as_str()));
             keys.push(("resource.id", resource.id.as_str()));
         }
-        match keys.into_iter().find(|(_, value)| value.is_empty() || value.len() > super::MAX_NAME) {
-            Some((name, _)) => Err(format!("data.{name} must have 1 to {} bytes", super::MAX_NAME)),
-            None => Ok(record),
+        let optional = [
+            ("reason", record.reason.as_deref()),
+            ("client.client_id", record.client.client_id.as_deref()),
+            ("session_id", record.session_id.as_deref()),
+            ("request_id", Some(record.request_id.as_str()).filter(|id| !id.is_empty())),
+        ];
+        keys.extend(optional.into_iter().filter_map(|(name, value)| Some((name, value?))));
+        for (name, value) in keys {
+            super::check_text(value).map_err(|rule| format!("data.{name} {rule}"))?;
         }
+        Ok(record)
     }
 }
 
@@ -156,7 +164,16 @@ mod tests {
             bad.as_object_mut().unwrap().remove(missing);
             assert!(Record::parse(&bad).unwrap_err().contains(missing));
         }
-        for (field, value) in [("outcome", json!("maybe")), ("action", json!("")), ("extra", json!(1))] {
+        for (field, value) in [
+            ("outcome", json!("maybe")),
+            ("action", json!("")),
+            ("action", json!("a\u{0}b")),
+            ("reason", json!("r".repeat(257))),
+            ("session_id", json!("s".repeat(257))),
+            ("request_id", json!("r".repeat(257))),
+            ("client", json!({"client_id": ""})),
+            ("extra", json!(1)),
+        ] {
             let mut bad = good.clone();
             bad[field] = value;
             assert!(Record::parse(&bad).is_err(), "{field}");

@@ -163,11 +163,19 @@ impl Envelope {
 }
 
 fn check_name(name: &'static str, value: &str) -> Result<(), EnvelopeError> {
-    if value.is_empty() || value.len() > MAX_NAME {
-        return Err(attribute(name, &format!("must have 1 to {MAX_NAME} bytes")));
+    check_text(value).map_err(|rule| attribute(name, &rule))
+}
+
+/// Whether a text can be a name: a key of an item, a value that is searched for.
+///
+/// # Errors
+/// The rule that it breaks.
+pub fn check_text(text: &str) -> Result<(), String> {
+    if text.is_empty() || text.len() > MAX_NAME {
+        return Err(format!("must have 1 to {MAX_NAME} bytes"));
     }
-    if value.chars().any(char::is_control) {
-        return Err(attribute(name, "must not contain control characters"));
+    if text.chars().any(char::is_control) {
+        return Err("must not contain control characters".into());
     }
     Ok(())
 }

@@ -1,10 +1,10 @@
 //! Sealing private keys at rest: AES-256-GCM under the master key.
 
+use crate::entropy::Entropy;
+use crate::secret::Secret;
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use echo_shared::entropy::Entropy;
-use echo_shared::secret::Secret;
 
 /// Bytes of a GCM nonce.
 const NONCE: usize = 12;
@@ -40,7 +40,7 @@ impl MasterKey {
     ///
     /// # Errors
     /// When the cipher fails.
-    pub(crate) fn seal(&self, entropy: &Entropy, name: &str, plain: &[u8]) -> Result<String, SealError> {
+    pub fn seal(&self, entropy: &Entropy, name: &str, plain: &[u8]) -> Result<String, SealError> {
         let nonce = entropy.bytes::<NONCE>();
         let mut bytes = plain.to_vec();
         let sealed = self.0.seal_in_place_append_tag(
@@ -56,7 +56,7 @@ impl MasterKey {
     ///
     /// # Errors
     /// When it was not sealed for this name under this key, or was changed.
-    pub(crate) fn open(&self, name: &str, sealed: &str) -> Result<Vec<u8>, SealError> {
+    pub fn open(&self, name: &str, sealed: &str) -> Result<Vec<u8>, SealError> {
         let bytes = STANDARD.decode(sealed).map_err(|_| SealError::Sealed)?;
         let (nonce, rest) = bytes.split_first_chunk::<NONCE>().ok_or(SealError::Sealed)?;
         let mut rest = rest.to_vec();
@@ -68,10 +68,10 @@ impl MasterKey {
 
 #[cfg(test)]
 mod tests {
+    use crate::entropy::Entropy;
+    use crate::secret::Secret;
     use base64::Engine;
     use base64::engine::general_purpose::STANDARD;
-    use echo_shared::entropy::Entropy;
-    use echo_shared::secret::Secret;
 
     use super::MasterKey;
 
