@@ -1,96 +1,134 @@
-//! The audit log as query reads it: one org, newest first.
+//! DynamoDB as query reads it: pages of a table or an index, and many items at once.
 
-use aws_sdk_dynamodb::types::AttributeValue;
-use echo_shared::audit::{Entry, entries_partition};
-use echo_shared::http::Cursor;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use echo_shared::table::{Item, Table, TableError, unavailable};
-use serde::Deserialize;
 
-use crate::filter::Filter;
+/// DynamoDB takes at most this many keys in one call.
+const KEYS: usize = 100;
+/// How often keys that DynamoDB left for later are asked for again while it answers none of them.
+const TRIES: u32 = 8;
 
-/// DynamoDB queries that one request may cost, at most 1 MB each. A page may therefore come back short, with a `next`.
-const READ_BUDGET: usize = 10;
-
-/// A page of entries.
-pub struct Listing {
-    /// The entries, newest first.
-    pub entries: Vec<Entry>,
-    /// Where the next page starts; none at the end of the log.
-    pub next: Option<Cursor>,
+/// Part of one partition, in the order of its sort key.
+#[derive(Clone, Default)]
+pub(crate) struct Select {
+    /// The index, named like its partition key; none for the table itself.
+    pub index: Option<&'static str>,
+    /// The partition.
+    pub partition: String,
+    /// The first sort key, inclusive.
+    pub from: String,
+    /// The last sort key, inclusive.
+    pub to: String,
+    /// Attributes that must be equal.
+    pub equals: Vec<(&'static str, String)>,
+    /// The attributes to read; all when empty.
+    pub only: &'static [&'static str],
+    /// From the last sort key to the first.
+    pub descending: bool,
+    /// How many items to look at for one page.
+    pub limit: Option<i32>,
 }
 
-#[derive(Deserialize)]
-struct Stored {
-    sk: String,
-    entry: String,
+/// One page.
+pub(crate) struct Page {
+    /// The items.
+    pub items: Vec<Item>,
+    /// The last item looked at, when there is more behind it.
+    pub next: Option<Item>,
 }
 
-/// Lists up to `limit` entries of `org` that fit `filter`, after `cursor`.
-///
-/// # Errors
-/// When the table cannot be read.
-pub async fn list(
-    log: &Table,
-    org: &str,
-    filter: &Filter,
-    limit: usize,
-    cursor: Option<Cursor>,
-) -> Result<Listing, TableError> {
-    let mut entries = Vec::new();
-    let mut start = cursor.map(|Cursor(sk)| key(org, &sk));
-    for _ in 0..READ_BUDGET {
-        let page = read(log, org, filter, limit, start.take()).await?;
-        for item in page.0 {
-            let stored: Stored = serde_dynamo::from_item(item)?;
-            match serde_json::from_str(&stored.entry) {
-                Ok(entry) => entries.push(entry),
-                Err(error) => return Err(TableError::Unavailable(format!("entry {}: {error}", stored.sk))),
-            }
-            if entries.len() == limit {
-                return Ok(Listing { entries, next: Some(Cursor(stored.sk)) });
-            }
-        }
-        let Some(last) = page.1 else { return Ok(Listing { entries, next: None }) };
-        start = Some(last);
-    }
-    let next = start.as_ref().and_then(|key| key.get("sk")?.as_s().ok()).map(|sk| Cursor(sk.clone()));
-    Ok(Listing { entries, next })
-}
-
-async fn read(
-    log: &Table,
-    org: &str,
-    filter: &Filter,
-    limit: usize,
-    start: Option<Item>,
-) -> Result<(Vec<Item>, Option<Item>), TableError> {
-    let (client, table) = log.raw();
+/// Reads one page, at most 1 MB.
+pub(crate) async fn page(table: &Table, select: &Select, start: Option<Item>) -> Result<Page, TableError> {
+    let (client, name) = table.raw();
+    let (partition, sort) = select.index.map_or(("pk", "sk"), |index| (index, "at"));
     let mut request = client
         .query()
-        .table_name(table)
-        .scan_index_forward(false)
-        // So that what was just written is seen.
-        .consistent_read(true)
-        .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
-        .expression_attribute_values(":pk", AttributeValue::S(entries_partition(org)))
-        .expression_attribute_values(":from", AttributeValue::S(filter.from.clone()))
-        .expression_attribute_values(":to", AttributeValue::S(filter.to.clone()))
+        .table_name(name)
+        .set_index_name(select.index.map(Into::into))
+        // What was just appended is seen in the table. Indexes follow it on AWS, mostly within a second: they know no
+        // consistent reads.
+        .consistent_read(select.index.is_none())
+        .scan_index_forward(!select.descending)
+        .key_condition_expression("#partition = :partition AND #sort BETWEEN :from AND :to")
+        .expression_attribute_names("#partition", partition)
+        .expression_attribute_names("#sort", sort)
+        .expression_attribute_values(":partition", AttributeValue::S(select.partition.clone()))
+        .expression_attribute_values(":from", AttributeValue::S(select.from.clone()))
+        .expression_attribute_values(":to", AttributeValue::S(select.to.clone()))
+        .set_limit(select.limit)
         .set_exclusive_start_key(start);
-    if filter.equals.is_empty() {
-        request = request.limit(i32::try_from(limit).unwrap_or(i32::MAX));
-    } else {
-        let conditions: Vec<String> = filter.equals.iter().map(|(name, _)| format!("#{name} = :{name}")).collect();
-        request = request.filter_expression(conditions.join(" AND "));
-        for (name, value) in &filter.equals {
-            request = request
-                .expression_attribute_names(format!("#{name}"), *name)
-                .expression_attribute_values(format!(":{name}"), AttributeValue::S(value.clone()));
-        }
+    for (name, value) in &select.equals {
+        request = request
+            .expression_attribute_names(format!("#{name}"), *name)
+            .expression_attribute_values(format!(":{name}"), AttributeValue::S(value.clone()));
     }
+    for name in select.only {
+        request = request.expression_attribute_names(format!("#{name}"), *name);
+    }
+    let conditions = list(select.equals.iter().map(|(name, _)| format!("#{name} = :{name}")), " AND ");
+    let only = list(select.only.iter().map(|name| format!("#{name}")), ", ");
+    let request = request.set_filter_expression(conditions).set_projection_expression(only);
     let found = request.send().await.map_err(unavailable)?;
-    Ok((found.items.unwrap_or_default(), found.last_evaluated_key))
+    Ok(Page { items: found.items.unwrap_or_default(), next: found.last_evaluated_key })
 }
 
-fn key(org: &str, sk: &str) -> Item {
-    Item::from([("pk".into(), AttributeValue::S(entries_partition(org))), ("sk".into(), AttributeValue::S(sk.into()))])
+fn list(parts: impl Iterator<Item = String>, between: &str) -> Option<String> {
+    let parts: Vec<String> = parts.collect();
+    (!parts.is_empty()).then(|| parts.join(between))
+}
+
+/// Reads all pages.
+pub(crate) async fn all(table: &Table, select: &Select) -> Result<Vec<Item>, TableError> {
+    let (mut items, mut start) = (Vec::new(), None);
+    loop {
+        let page = page(table, select, start).await?;
+        items.extend(page.items);
+        match page.next {
+            Some(next) => start = Some(next),
+            None => return Ok(items),
+        }
+    }
+}
+
+/// Reads the items with `keys`, which are distinct, in any order and without those that do not exist.
+pub(crate) async fn fetch(table: &Table, keys: &[Item]) -> Result<Vec<Item>, TableError> {
+    let mut items = Vec::with_capacity(keys.len());
+    for some in keys.chunks(KEYS) {
+        fetch_some(table, some.to_vec(), &mut items).await?;
+    }
+    Ok(items)
+}
+
+async fn fetch_some(table: &Table, keys: Vec<Item>, items: &mut Vec<Item>) -> Result<(), TableError> {
+    let (client, name) = table.raw();
+    let build = |error: aws_sdk_dynamodb::error::BuildError| TableError::Unavailable(error.to_string());
+    let keys = KeysAndAttributes::builder().set_keys(Some(keys)).consistent_read(true).build().map_err(build)?;
+    let (mut rest, mut failed) = (Some(keys), 0);
+    while let Some(keys) = rest {
+        let found = client.batch_get_item().request_items(name, keys).send().await.map_err(unavailable)?;
+        let answered = found.responses.and_then(|mut tables| tables.remove(name)).unwrap_or_default();
+        rest = found.unprocessed_keys.and_then(|mut tables| tables.remove(name));
+        // 16 MB fit one answer, so a rest is nothing unusual; an answer without any item is.
+        if rest.is_some() && answered.is_empty() {
+            failed += 1;
+            if failed == TRIES {
+                return Err(TableError::Unavailable("DynamoDB puts off reading".into()));
+            }
+            tokio::time::sleep(Duration::from_millis(5 << failed)).await;
+        }
+        items.extend(answered);
+    }
+    Ok(())
+}
+
+/// The key of an item: its partition and sort key.
+pub(crate) fn key(pk: &str, sk: &str) -> Item {
+    Item::from([("pk".into(), AttributeValue::S(pk.into())), ("sk".into(), AttributeValue::S(sk.into()))])
+}
+
+/// The text of an attribute; empty when there is none.
+pub(crate) fn text<'a>(item: &'a Item, name: &str) -> &'a str {
+    item.get(name).and_then(|value| value.as_s().ok()).map_or("", String::as_str)
 }
