@@ -71,13 +71,18 @@ pub async fn send(request: RequestBuilder) -> Result<Response, Failure> {
 
 /// Sends a request and reads its JSON answer; an error answer becomes a sentence.
 pub async fn json(request: RequestBuilder) -> Result<Value, Failure> {
-    let response = send(request).await?;
+    let text = ok(send(request).await?).await?.text().await?;
+    Ok(serde_json::from_str(&text).unwrap_or_default())
+}
+
+/// An answer that is no error; an error answer becomes a sentence.
+pub async fn ok(response: Response) -> Result<Response, Failure> {
     let status = response.status();
+    if status == StatusCode::OK {
+        return Ok(response);
+    }
     let text = response.text().await?;
     let json: Value = serde_json::from_str(&text).unwrap_or_default();
-    if status == StatusCode::OK {
-        return Ok(json);
-    }
     let member = |name: &str| json.get(name).and_then(Value::as_str);
     let said = member("detail").or(member("error_description")).or(member("error")).unwrap_or(&text);
     Err(format!("{status}: {}", crate::show::plain(said)).into())

@@ -47,9 +47,33 @@ enum Command {
 /// Why a command failed: a sentence that says what to do.
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
+/// A command that did its work, and whose answer is no: said already, and told to scripts by an exit code of its own.
+#[derive(Debug)]
+struct Refuted;
+
+impl Refuted {
+    const EXIT: u8 = 2;
+}
+
+impl std::error::Error for Refuted {}
+
+impl std::fmt::Display for Refuted {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the answer is no")
+    }
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
-    let done = match Cli::parse().command {
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(error) => {
+            let _ = error.print();
+            // clap's own code for a wrong call is 2, which here says something else.
+            return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        }
+    };
+    let done = match command {
         Command::Up(up) => up.run().await,
         Command::Bootstrap(bootstrap) => bootstrap.run().await,
         Command::Login(login) => login.run().await,
@@ -60,6 +84,7 @@ async fn main() -> ExitCode {
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
+        Err(answer) if answer.is::<Refuted>() => ExitCode::from(Refuted::EXIT),
         Err(error) => {
             eprintln!("echoctl: {error}");
             ExitCode::FAILURE
