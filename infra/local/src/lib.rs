@@ -2,7 +2,7 @@
 //!
 //! [`gateway`] is the API Gateway HTTP API, [`lambda`] runs the functions, [`sqs`] speaks SQS's JSON protocol over the
 //! MySQL table `message_queue` ([`queue`]), [`mapping`] is the event source mapping in front of it, [`schedule`] the
-//! scheduler, [`dynamodb`] an embedded DynamoDB. [`stack`] starts and stops all of it.
+//! scheduler, [`dynamodb`] an embedded DynamoDB, [`s3`] what Echo needs of S3. [`stack`] starts and stops all of it.
 
 pub mod dynamodb;
 pub mod gateway;
@@ -11,6 +11,7 @@ pub mod mapping;
 pub mod mysql;
 pub mod process;
 pub mod queue;
+pub mod s3;
 pub mod schedule;
 pub mod spec;
 pub mod sqs;

@@ -18,6 +18,8 @@ pub struct Stack {
     pub schedules: Vec<ScheduleSpec>,
     /// The DynamoDB tables.
     pub tables: Vec<TableSpec>,
+    /// The S3 buckets' names.
+    pub buckets: Vec<String>,
 }
 
 /// A Lambda function.
@@ -123,4 +125,17 @@ pub struct TableSpec {
     pub sort_key: Option<String>,
     /// The attribute that holds the expiry, for tables with one.
     pub ttl_attribute: Option<String>,
+    /// The global secondary indexes.
+    pub indexes: Vec<IndexSpec>,
+}
+
+/// A global secondary index that holds whole items; its keys are strings, too.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IndexSpec {
+    /// The index's name.
+    pub name: String,
+    /// The partition key's name.
+    pub partition_key: String,
+    /// The sort key's name.
+    pub sort_key: Option<String>,
 }

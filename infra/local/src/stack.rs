@@ -24,9 +24,9 @@ use crate::queue::Queues;
 use crate::spec::Stack;
 use crate::state::{Process, Run, State, StateError, make_runtime_directory, remove_runtime_directory};
 use crate::template::{self, ACCOUNT, Context, REGION, TemplateError};
-use crate::{mapping, schedule, sqs};
+use crate::{mapping, s3, schedule, sqs};
 
-/// The stack's name: the prefix of its tables and queues.
+/// The stack's name: the prefix of its tables, queues and buckets.
 pub const STACK_NAME: &str = "echo";
 
 /// What to start.
@@ -118,6 +118,7 @@ pub async fn start(state: State, options: Options, progress: impl Fn(&str)) -> R
     let issuer = Issuer::parse(&url).map_err(StackError::Issuer)?;
     let back = TcpListener::bind(("127.0.0.1", 0)).await?;
     let sqs_endpoint = format!("http://{}", back.local_addr()?);
+    let objects = TcpListener::bind(("127.0.0.1", 0)).await?;
     let context = context(&state, &issuer, &sqs_endpoint, &entropy)?;
     let stack = template::read(&options.root.join("template.yaml"), &context)?;
     let runtime_directory = make_runtime_directory(&entropy)?;
@@ -132,7 +133,7 @@ pub async fn start(state: State, options: Options, progress: impl Fn(&str)) -> R
     let pool = mysql.database("echo").await?;
     let queues = Queues::new(pool, stack.queues.clone());
 
-    progress("starting DynamoDB and SQS");
+    progress("starting DynamoDB, SQS and S3");
     let dynamodb = DynamoDb::start(Some(&state.path("dynamodb.sqlite"))).await?;
     dynamodb.create_tables(&stack.tables).await?;
     let (stop_workers, workers_stopped) = watch::channel(false);
@@ -143,14 +144,17 @@ pub async fn start(state: State, options: Options, progress: impl Fn(&str)) -> R
     let mut run = Run {
         pid: std::process::id(),
         url,
-        sqs_endpoint: sqs_endpoint.clone(),
+        sqs_endpoint,
         dynamodb_endpoint: dynamodb.endpoint().into(),
+        s3_endpoint: format!("http://{}", objects.local_addr()?),
         lambda_endpoint: String::new(),
         mysql_socket: mysql.socket().map(Path::to_path_buf),
         runtime_directory,
-        environment: shared_environment(&stack, dynamodb.endpoint(), &sqs_endpoint),
+        environment: BTreeMap::new(),
         processes: Vec::new(),
     };
+    doors.spawn(s3::serve(objects, state.path("s3"), stack.buckets.clone(), doors_stopped.clone()));
+    run.environment = shared_environment(&stack, &run);
     state.write("env", &env_file(&run.environment))?;
     run.environment.remove("ECHO_MASTER_KEY");
     state.record(&run_with(&run, mysql.pid(), &[]));
@@ -280,7 +284,7 @@ async fn start_lambda(
             let options = runtime::Options {
                 binaries: copies,
                 logs: state.path("logs"),
-                environment: aws_environment(&run.dynamodb_endpoint, &run.sqs_endpoint),
+                environment: endpoints(run),
                 clock: clock.clone(),
                 entropy: entropy.clone(),
             };
@@ -357,9 +361,16 @@ pub fn aws_environment(dynamodb: &str, sqs: &str) -> BTreeMap<String, String> {
     variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
 }
 
+/// [`aws_environment`], and where S3 is.
+fn endpoints(run: &Run) -> BTreeMap<String, String> {
+    let mut environment = aws_environment(&run.dynamodb_endpoint, &run.sqs_endpoint);
+    environment.insert("AWS_ENDPOINT_URL_S3".into(), run.s3_endpoint.clone());
+    environment
+}
+
 /// What `cargo lambda watch` gives to all functions alike.
-fn shared_environment(stack: &Stack, dynamodb: &str, sqs: &str) -> BTreeMap<String, String> {
-    let mut environment = aws_environment(dynamodb, sqs);
+fn shared_environment(stack: &Stack, run: &Run) -> BTreeMap<String, String> {
+    let mut environment = endpoints(run);
     for function in stack.functions.values() {
         environment.extend(function.environment.clone());
     }

@@ -49,6 +49,9 @@ pub struct Run {
     pub sqs_endpoint: String,
     /// The DynamoDB endpoint.
     pub dynamodb_endpoint: String,
+    /// The S3 endpoint; an Echo that had none may have been killed here.
+    #[serde(default)]
+    pub s3_endpoint: String,
     /// Where functions are invoked; empty until they run.
     pub lambda_endpoint: String,
     /// The private MySQL server's socket.
@@ -187,7 +190,7 @@ impl State {
     }
 
     fn empty(&self) -> std::io::Result<()> {
-        for name in ["mysql", "logs", "functions"] {
+        for name in ["mysql", "logs", "functions", "s3"] {
             if self.path(name).exists() {
                 std::fs::remove_dir_all(self.path(name))?;
             }

@@ -10,7 +10,9 @@ use std::time::Duration;
 use serde_yaml_ng::Value;
 use serde_yaml_ng::value::TaggedValue;
 
-use crate::spec::{FunctionSpec, MappingSpec, QueueSpec, Redrive, RouteSpec, ScheduleSpec, Stack, TableSpec};
+use crate::spec::{
+    FunctionSpec, IndexSpec, MappingSpec, QueueSpec, Redrive, RouteSpec, ScheduleSpec, Stack, TableSpec,
+};
 
 /// The region and account that local ARNs name.
 pub const REGION: &str = "us-east-1";
@@ -20,7 +22,7 @@ pub const ACCOUNT: &str = "000000000000";
 /// What the local cloud knows and a template cannot.
 #[derive(Clone, Debug)]
 pub struct Context {
-    /// `AWS::StackName`: the prefix of tables and queues.
+    /// `AWS::StackName`: the prefix of tables, queues and buckets.
     pub stack_name: String,
     /// Parameters (`Issuer`), those not named keep their defaults; and attributes (`MasterKey.Value`).
     pub parameters: BTreeMap<String, String>,
@@ -70,6 +72,7 @@ pub fn parse(text: &str, context: &Context) -> Result<Stack> {
             "AWS::ApiGatewayV2::Route" => stack.routes.push(template.route(&name, properties)?),
             "AWS::SQS::Queue" => stack.queues.push(template.queue(&name, properties)?),
             "AWS::DynamoDB::Table" => stack.tables.push(template.table(&name, properties)?),
+            "AWS::S3::Bucket" => stack.buckets.push(template.bucket_name(&name)?),
             _ => {}
         }
     }
@@ -215,16 +218,17 @@ impl Template<'_> {
     }
 
     fn table(&self, name: &str, properties: &Value) -> Result<TableSpec> {
-        let keys = member(properties, "KeySchema").as_sequence().ok_or_else(|| missing(name, "KeySchema"))?;
-        let key = |kind: &str| {
-            let key = keys.iter().find(|key| member(key, "KeyType") == kind)?;
-            text_of(member(key, "AttributeName"))
-        };
+        if properties.get("LocalSecondaryIndexes").is_some() {
+            return Err(content(name, "has local secondary indexes, which are not offered locally"));
+        }
+        let (partition_key, sort_key) = keys(name, properties)?;
+        let indexes = member(properties, "GlobalSecondaryIndexes").as_sequence();
         Ok(TableSpec {
             name: self.table_name(name)?,
-            partition_key: key("HASH").ok_or_else(|| missing(name, "HASH key"))?,
-            sort_key: key("RANGE"),
+            partition_key,
+            sort_key,
             ttl_attribute: text_of(member(member(properties, "TimeToLiveSpecification"), "AttributeName")),
+            indexes: indexes.into_iter().flatten().map(|spec| index(name, spec)).collect::<Result<_>>()?,
         })
     }
 
@@ -232,6 +236,15 @@ impl Template<'_> {
         let table = self.resource(name).ok_or_else(|| missing("Resources", name))?;
         match member(member(table, "Properties"), "TableName") {
             Value::Null => Ok(format!("{}-{name}", self.context.stack_name)),
+            named => self.resolve(named),
+        }
+    }
+
+    /// Like CloudFormation's own names, but for the random end.
+    fn bucket_name(&self, name: &str) -> Result<String> {
+        let bucket = self.resource(name).ok_or_else(|| missing("Resources", name))?;
+        match member(member(bucket, "Properties"), "BucketName") {
+            Value::Null => Ok(format!("{}-{name}", self.context.stack_name).to_ascii_lowercase()),
             named => self.resolve(named),
         }
     }
@@ -277,6 +290,7 @@ impl Template<'_> {
         match kind {
             Some("AWS::SQS::Queue") => Ok(format!("{}/{}", self.context.queue_base_url, self.queue_name(name)?)),
             Some("AWS::DynamoDB::Table") => self.table_name(name),
+            Some("AWS::S3::Bucket") => self.bucket_name(name),
             _ => Err(content(name, "cannot be referenced locally")),
         }
     }
@@ -307,6 +321,26 @@ impl Template<'_> {
             (other, _) => Err(content(other, "is not understood locally")),
         }
     }
+}
+
+/// The partition key's and the sort key's names of a table or an index.
+fn keys(at: &str, properties: &Value) -> Result<(String, Option<String>)> {
+    let keys = member(properties, "KeySchema").as_sequence().ok_or_else(|| missing(at, "KeySchema"))?;
+    let key = |kind: &str| {
+        let key = keys.iter().find(|key| member(key, "KeyType") == kind)?;
+        text_of(member(key, "AttributeName"))
+    };
+    Ok((key("HASH").ok_or_else(|| missing(at, "HASH key"))?, key("RANGE")))
+}
+
+fn index(table: &str, spec: &Value) -> Result<IndexSpec> {
+    let name = text_of(member(spec, "IndexName")).ok_or_else(|| missing(table, "an IndexName"))?;
+    let at = format!("{table}, index {name},");
+    if member(member(spec, "Projection"), "ProjectionType") != "ALL" {
+        return Err(content(&at, "has a Projection that is not ALL; the others are not offered locally"));
+    }
+    let (partition_key, sort_key) = keys(&at, spec)?;
+    Ok(IndexSpec { name, partition_key, sort_key })
 }
 
 fn schedule(at: &str, name: &str, function: &str, source: &Value) -> Result<ScheduleSpec> {
@@ -380,6 +414,7 @@ mod tests {
     use std::time::Duration;
 
     use super::{Context, parse, read};
+    use crate::spec::IndexSpec;
 
     fn root() -> &'static Path {
         Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
@@ -405,11 +440,23 @@ mod tests {
         assert_eq!(login.environment["AUDIT_QUEUE_URL"], "http://127.0.0.1:1/000000000000/echo-audit");
         let mapping = &stack.mappings[0];
         assert_eq!((mapping.queue.as_str(), mapping.function.as_str()), ("echo-audit", "audit-consume"));
-        assert_eq!((mapping.batch_size, mapping.window), (100, Duration::from_secs(1)));
+        assert_eq!((mapping.batch_size, mapping.window), (500, Duration::from_secs(1)));
         assert!(mapping.report_failures);
-        assert_eq!(stack.schedules[0].every, Duration::from_secs(60));
+        let schedules = stack.schedules.iter().map(|schedule| (schedule.function.as_str(), schedule.every.as_secs()));
+        assert_eq!(schedules.collect::<Vec<_>>(), [("audit-consume", 3_600), ("relay", 60)]);
         let audit = stack.queues.iter().find(|queue| queue.name == "echo-audit").unwrap();
         assert_eq!(audit.redrive.as_ref().unwrap().target, "echo-audit-dead-letter");
+        let log = stack.tables.iter().find(|table| table.name == "echo-audit_log").unwrap();
+        let indexes = ["by_actor", "by_action", "by_resource", "by_time"].map(|name| IndexSpec {
+            name: name.into(),
+            partition_key: name.into(),
+            sort_key: Some("at".into()),
+        });
+        assert_eq!(log.indexes, indexes);
+        assert_eq!(stack.buckets, ["echo-auditcheckpointbucket"]);
+        let consume = &stack.functions["audit-consume"];
+        assert_eq!(consume.environment["AUDIT_CHECKPOINT_BUCKET"], "echo-auditcheckpointbucket");
+        assert_eq!(consume.environment["AUDIT_KEY"], "1");
     }
 
     #[test]
@@ -434,7 +481,8 @@ mod tests {
         let stack = read(&root().join("template.yaml"), &context()).unwrap();
         let mut expected: BTreeMap<String, BTreeSet<(String, String)>> = BTreeMap::new();
         for route in stack.routes {
-            expected.entry(route.path).or_default().insert((route.method, route.function));
+            let path = route.path.replace("{rest+}", "{*rest}");
+            expected.entry(path).or_default().insert((route.method, route.function));
         }
         let manifest = std::fs::read_to_string(root().join("Cargo.toml")).unwrap();
         let table = manifest.split("[workspace.metadata.lambda.watch.router]\n").nth(1).unwrap();
@@ -493,5 +541,16 @@ mod tests {
         assert!(parse(queue, &context()).unwrap_err().to_string().contains("A.B"));
         let fifo = "Resources:\n  Q:\n    Type: AWS::SQS::Queue\n    Properties: {FifoQueue: true}\n";
         assert!(parse(fifo, &context()).unwrap_err().to_string().contains("FIFO"));
+        let table = |more: &str| {
+            let properties = format!("KeySchema: [{{AttributeName: pk, KeyType: HASH}}], {more}");
+            let text = format!("Resources:\n  T: {{Type: 'AWS::DynamoDB::Table', Properties: {{{properties}}}}}\n");
+            parse(&text, &context()).unwrap_err().to_string()
+        };
+        let index = "IndexName: i, KeySchema: [{AttributeName: a, KeyType: HASH}]";
+        for projection in ["", ", Projection: {ProjectionType: KEYS_ONLY}"] {
+            let error = table(&format!("GlobalSecondaryIndexes: [{{{index}{projection}}}]"));
+            assert!(error.contains("T, index i,") && error.contains("Projection"), "{error}");
+        }
+        assert!(table("LocalSecondaryIndexes: []").contains("local secondary indexes"));
     }
 }

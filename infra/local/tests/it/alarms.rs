@@ -6,12 +6,13 @@ use std::path::Path;
 use serde_yaml_ng::Value;
 
 /// Alarm, namespace, metric, and whose metric it is.
-const ALARMS: [(&str, &str, &str, &str); 6] = [
+const ALARMS: [(&str, &str, &str, &str); 7] = [
     ("AuditDeadLetterAlarm", "AWS/SQS", "ApproximateNumberOfMessagesVisible", "AuditDeadLetterQueue"),
     ("AuditOldestMessageAlarm", "AWS/SQS", "ApproximateAgeOfOldestMessage", "AuditQueue"),
     ("ServerErrorAlarm", "AWS/ApiGateway", "5xx", "Api"),
     ("OutboxAgeAlarm", "Echo", "OutboxAge", "AWS::StackName"),
     ("RelayErrorAlarm", "AWS/Lambda", "Errors", "RelayFunction"),
+    ("AuditConsumeErrorAlarm", "AWS/Lambda", "Errors", "AuditConsumeFunction"),
     ("ThrottleAlarm", "AWS/Lambda", "Throttles", ""),
 ];
 

@@ -46,7 +46,10 @@ pub struct Echo {
     dynamodb: DynamoDb,
     queue_endpoint: String,
     pub queues: Queues,
+    /// The first of any number of consumers.
     pub audit: audit_consume::App,
+    measure: Metrics,
+    clock: Clock,
     pub relay: relay::App,
     pub outbox: Outbox,
     pub policies: authorize::PolicyStore,
@@ -106,6 +109,9 @@ impl Echo {
             issuer: issuer.clone(),
             verifier: verifier(),
             log: table("audit_log"),
+            heads: table("audit_head"),
+            publisher: publisher.clone(),
+            clock: clock.clone(),
             entropy: entropy.clone(),
         };
         let authorize = authorize::App {
@@ -119,7 +125,7 @@ impl Echo {
         };
         let config = login::Config {
             issuer: issuer.clone(),
-            master_key: login::MasterKey::parse(&Secret::new(STANDARD.encode([7; 32]))).unwrap(),
+            master_key: master_key(),
             login_table: "echo-login".into(),
             outbox_table: "echo-outbox".into(),
             queue_urls: BTreeMap::from([(Queue::Audit, audit_url)]),
@@ -135,7 +141,9 @@ impl Echo {
                 ("query", query::router(Arc::new(query))),
                 ("authorize", authorize::router(Arc::new(authorize))),
             ]),
-            audit: audit_consume::App { log: table("audit_log"), clock: clock.clone(), metrics: metrics.clone() },
+            audit: consumer(tables.clone(), 1, clock.clone(), metrics.clone()),
+            measure: metrics.clone(),
+            clock: clock.clone(),
             relay: relay::App { outbox: outbox.clone(), clock: clock.clone(), metrics: metrics.clone() },
             policies: authorize::PolicyStore::new(own_table("policy"), clock.clone()),
             measured,
@@ -199,10 +207,14 @@ impl Echo {
         })
     }
 
+    /// Sends a request to a function.
+    pub async fn route(&self, function: &str, request: Request<Body>) -> axum::response::Response {
+        self.routers[function].clone().oneshot(request).await.unwrap()
+    }
+
     /// Sends a request to a function; status, headers and JSON body.
     pub async fn send(&self, function: &str, request: Request<Body>) -> (StatusCode, http::HeaderMap, Value) {
-        let response = self.routers[function].clone().oneshot(request).await.unwrap();
-        let (parts, body) = response.into_parts();
+        let (parts, body) = self.route(function, request).await.into_parts();
         let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
         (parts.status, parts.headers, serde_json::from_slice(&body).unwrap_or(Value::Null))
     }
@@ -224,33 +236,64 @@ impl Echo {
         (status, body)
     }
 
-    /// Hands bodies to audit-consume as one batch; the indices of those that failed.
-    pub async fn consume(&self, bodies: &[String]) -> Vec<usize> {
-        let records: Vec<Value> =
-            bodies.iter().enumerate().map(|(n, body)| json!({"messageId": n.to_string(), "body": body})).collect();
-        let event: SqsEvent = serde_json::from_value(json!({ "Records": records })).unwrap();
-        let response = audit_consume::handle(&self.audit, event).await.unwrap();
-        response.batch_item_failures.iter().map(|failure| failure.item_identifier.parse().unwrap()).collect()
+    /// One more consumer: a cold instance that signs with the key of this number and reaches the tables by `client`.
+    pub fn consumer(&self, key_number: u64, client: Option<aws_sdk_dynamodb::Client>) -> audit_consume::App {
+        let client = client.unwrap_or_else(|| self.dynamodb.client());
+        consumer(client, key_number, self.clock.clone(), self.measure.clone())
     }
 
-    /// Empties the queue `audit` into audit-consume.
+    /// Hands bodies to audit-consume as one batch; the indices of those that failed.
+    pub async fn consume(&self, bodies: &[String]) -> Vec<usize> {
+        consume(&self.audit, bodies).await
+    }
+
+    /// Empties the queue `audit` into audit-consume; how many events it held, without those of reads.
     pub async fn drain(&self) -> usize {
         let mut drained = 0;
         while let bodies = support::take(&self.queues, "echo-audit").await
             && !bodies.is_empty()
         {
             assert_eq!(self.consume(&bodies).await, [0usize; 0]);
-            drained += bodies.len();
+            drained += bodies.iter().filter(|body| !body.contains(READS)).count();
         }
         drained
     }
 
-    /// The newest entries of the audit log.
+    /// The newest entries of the audit log, without those of reads.
     pub async fn log(&self) -> Vec<Value> {
         let (status, page) = self.get("query", "/audit/v1/events?limit=100", &self.token(|_| {})).await;
         assert_eq!(status, 200, "{page}");
-        page["items"].as_array().unwrap().clone()
+        page["items"].as_array().unwrap().iter().filter(|entry| entry["source"] != "/query").cloned().collect()
     }
+}
+
+/// What the events of reads hold, and no others.
+const READS: &str = "\"source\":\"/query\"";
+
+fn master_key() -> login::MasterKey {
+    login::MasterKey::parse(&Secret::new(STANDARD.encode([7; 32]))).unwrap()
+}
+
+fn consumer(client: aws_sdk_dynamodb::Client, key_number: u64, clock: Clock, metrics: Metrics) -> audit_consume::App {
+    let config = audit_consume::Config {
+        issuer: Issuer::parse(ISSUER).unwrap(),
+        master_key: master_key(),
+        key_number,
+        log_table: "echo-audit_log".into(),
+        head_table: "echo-audit_head".into(),
+        bucket: "b".into(),
+        stack: "echo".into(),
+    };
+    audit_consume::App { metrics, ..audit_consume::App::new(config, client, clock, Entropy::system()) }
+}
+
+/// Hands bodies to a consumer as one batch; the indices of those that failed.
+pub async fn consume(consumer: &audit_consume::App, bodies: &[String]) -> Vec<usize> {
+    let records: Vec<Value> =
+        bodies.iter().enumerate().map(|(n, body)| json!({"messageId": n.to_string(), "body": body})).collect();
+    let event: SqsEvent = serde_json::from_value(json!({ "Records": records })).unwrap();
+    let response = audit_consume::handle(consumer, event).await.unwrap();
+    response.batch_item_failures.iter().map(|failure| failure.item_identifier.parse().unwrap()).collect()
 }
 
 pub fn demo_policies() -> authorize::Source {

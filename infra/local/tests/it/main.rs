@@ -8,6 +8,7 @@
 )]
 
 mod alarms;
+mod audit;
 mod calls;
 mod contract;
 mod echo;
@@ -17,7 +18,9 @@ mod lambda;
 mod mapping;
 mod mysql;
 mod permissions;
+mod power;
 mod queue;
+mod s3;
 mod samples;
 mod sqs;
 mod support;

@@ -135,12 +135,26 @@ async fn authorize_without_its_table_or_its_queue() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn query_without_its_table() {
-    let (echo, tables, _queues) = cut_off().await;
+    let (echo, tables, queues) = cut_off().await;
+    queues.connect(echo.queue_endpoint());
     let token = echo.token(|_| {});
-    let get = async || soon(echo.get("query", "/audit/v1/events", &token)).await.0;
-    assert_eq!(get().await, StatusCode::SERVICE_UNAVAILABLE);
+    let get = async |path: &str| soon(echo.get("query", path, &token)).await.0;
+    let refused = tokio::join!(get("/audit/v1/events"), get("/audit/v1/keys"));
+    assert_eq!(refused, (StatusCode::SERVICE_UNAVAILABLE, StatusCode::SERVICE_UNAVAILABLE));
     tables.connect(echo.table_endpoint());
-    assert_eq!(get().await, StatusCode::OK);
+    assert_eq!(get("/audit/v1/events").await, StatusCode::OK);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn query_without_its_queue() {
+    let (echo, tables, queues) = cut_off().await;
+    tables.connect(echo.table_endpoint());
+    let token = echo.token(|_| {});
+    let get = async |path: &str| soon(echo.get("query", path, &token)).await.0;
+    assert_eq!(get("/audit/v1/events").await, StatusCode::SERVICE_UNAVAILABLE, "nobody reads unrecorded");
+    assert_eq!(get("/audit/v1/keys").await, StatusCode::OK);
+    queues.connect(echo.queue_endpoint());
+    assert_eq!(get("/audit/v1/events").await, StatusCode::OK);
 }
 
 #[tokio::test(flavor = "multi_thread")]
