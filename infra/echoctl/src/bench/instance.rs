@@ -33,6 +33,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const LAST_LINES: usize = 10;
 
 /// A function that can be started.
+#[derive(Clone)]
 pub struct Function {
     /// What the template says about it.
     pub spec: FunctionSpec,

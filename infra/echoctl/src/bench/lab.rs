@@ -11,7 +11,8 @@ use axum::routing::get;
 use echo_local::dynamodb::DynamoDb;
 use echo_local::lambda::runtime::copy_binary;
 use echo_local::queue::{Queues, Receive};
-use echo_local::spec::{FunctionSpec, Stack};
+use echo_local::spec::{FunctionSpec, MappingSpec, Stack, TableSpec};
+use echo_local::stack::STACK_NAME;
 use echo_local::state::State;
 use echo_local::{mysql, sqs, stack, template};
 use echo_shared::clock::Clock;
@@ -42,7 +43,9 @@ pub struct Lab {
     functions: BTreeMap<String, Function>,
     recorders: Recorders,
     issuer: Instance,
-    audit_queue: String,
+    /// What feeds audit-consume.
+    mapping: MappingSpec,
+    tables: Vec<TableSpec>,
     queues: Queues,
     guard: Guard,
     mysql: mysql::Server,
@@ -60,16 +63,17 @@ struct Recorders {
 }
 
 impl Lab {
-    /// Starts everything in `directory`, with tables, queues and functions from the template below `root`.
+    /// Starts everything in `directory`, with tables, queues and functions from the template below `root`. Tables are
+    /// kept in the file `database`, or else in memory.
     ///
     /// # Errors
     /// When a part does not start or a binary is missing.
-    pub async fn start(root: &Path, directory: &Path) -> Result<Self, Failure> {
+    pub async fn start(root: &Path, directory: &Path, database: Option<&Path>) -> Result<Self, Failure> {
         let (clock, entropy) = (Clock::system(), Entropy::system());
         let state = State::open(directory, false).await?;
         let guard = Guard::start()?;
         let mysql = mysql::Server::start(&state.path("mysql"), directory, &state.path("logs/mysql.log")).await?;
-        let dynamodb = DynamoDb::start(None).await?;
+        let dynamodb = DynamoDb::start(database).await?;
         let door = TcpListener::bind(("127.0.0.1", 0)).await?;
         let keys = Arc::new(OnceLock::new());
         let mut servers = JoinSet::new();
@@ -91,13 +95,14 @@ impl Lab {
         let events = Events::new(issuer, clock, entropy);
         let mut issuer = Instance::start(find(&functions, "login")?, &guard, None).await?;
         let _ = keys.set(events::body(&issuer.invoke(events.get("/oauth2/jwks", None)?).await?.body).await?);
-        let audit_queue = consumed_queue(&stack)?;
+        let mapping = audit_mapping(&stack)?;
         let lab = Self {
             events,
             functions,
             recorders,
             issuer,
-            audit_queue,
+            mapping,
+            tables: stack.tables,
             queues,
             guard,
             mysql,
@@ -129,6 +134,36 @@ impl Lab {
     /// When it cannot be started.
     pub async fn launch(&self, name: &str, waiting: Option<Bytes>) -> Result<Instance, Failure> {
         Instance::start(self.function(name)?, &self.guard, waiting).await
+    }
+
+    /// Starts a process of a function that speaks to DynamoDB itself: nothing is recorded, and no recorder takes time.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub async fn launch_unrecorded(&self, name: &str) -> Result<Instance, Failure> {
+        let mut function = self.function(name)?.clone();
+        function.environment.insert("AWS_ENDPOINT_URL_DYNAMODB".into(), self.dynamodb.endpoint().into());
+        Instance::start(&function, &self.guard, None).await
+    }
+
+    /// The most events that audit-consume gets at once.
+    pub fn batch_size(&self) -> usize {
+        self.mapping.batch_size
+    }
+
+    /// A table as the template describes it; `name` is without the stack's.
+    ///
+    /// # Errors
+    /// When there is none of this name.
+    pub fn table(&self, name: &str) -> Result<&TableSpec, Failure> {
+        let full = format!("{STACK_NAME}-{name}");
+        let found = self.tables.iter().find(|table| table.name == full);
+        found.ok_or_else(|| format!("the template has no table `{full}`").into())
+    }
+
+    /// The database behind the recorder.
+    pub fn dynamodb(&self) -> &DynamoDb {
+        &self.dynamodb
     }
 
     /// An access token of the demo service, issued by login itself.
@@ -172,12 +207,12 @@ impl Lab {
     pub async fn drain(&self) -> Result<Vec<String>, Failure> {
         let mut bodies = Vec::new();
         loop {
-            let messages = self.queues.receive(&self.audit_queue, Receive::up_to(10)).await?;
+            let messages = self.queues.receive(&self.mapping.queue, Receive::up_to(10)).await?;
             if messages.is_empty() {
                 return Ok(bodies);
             }
             let receipts: Vec<_> = messages.iter().map(|message| message.receipt).collect();
-            self.queues.delete(&self.audit_queue, &receipts).await?;
+            self.queues.delete(&self.mapping.queue, &receipts).await?;
             bodies.extend(messages.into_iter().map(|message| message.body));
         }
     }
@@ -255,9 +290,9 @@ fn lambda_environment(spec: &FunctionSpec) -> BTreeMap<String, String> {
     variables.map(|(name, value)| (name.to_owned(), value)).into()
 }
 
-fn consumed_queue(stack: &Stack) -> Result<String, Failure> {
+fn audit_mapping(stack: &Stack) -> Result<MappingSpec, Failure> {
     let mapping = stack.mappings.iter().find(|mapping| mapping.function == "audit-consume");
-    mapping.map(|mapping| mapping.queue.clone()).ok_or_else(|| "the template feeds audit-consume from no queue".into())
+    mapping.cloned().ok_or_else(|| "the template feeds audit-consume from no queue".into())
 }
 
 fn find<'a>(functions: &'a BTreeMap<String, Function>, name: &str) -> Result<&'a Function, Failure> {

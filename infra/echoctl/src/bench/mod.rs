@@ -1,9 +1,11 @@
 //! `echoctl bench`: what the release binaries need, measured between real queues and tables, without AWS.
 //!
 //! [`lab`] is the surroundings: MariaDB, SQS and DynamoDB behind a [`recorder`] each, the demo organisation, and the
-//! functions, each run as an [`instance`]. [`cold`] measures starts, speed and size, [`cost`] what AWS would charge.
-//! [`limits`] is the gate. Times depend on the machine and are never gated.
+//! functions, each run as an [`instance`]. [`cold`] measures starts, speed and size, [`cost`] what AWS would charge,
+//! [`audit`] the audit log, [`queue`] the local queue by itself. [`limits`] is the gate. Times depend on the machine
+//! and are never gated.
 
+mod audit;
 mod cold;
 mod cost;
 mod events;
@@ -48,6 +50,8 @@ enum What {
     Cost,
     /// The local queue: how fast, how soon, beside its database's limit and a peer
     Queue(queue::Options),
+    /// The audit log: how fast it takes entries, proves, finds and is verified, and what an entry takes
+    Audit(audit::Options),
 }
 
 /// What was measured: tables for people, and the same for machines.
@@ -85,7 +89,6 @@ impl Bench {
 
     async fn measure(&self, root: &Path, directory: &Path) -> Result<Findings, Failure> {
         let mut stop = Stop::listen()?;
-        let stopped = || Failure::from("stopped");
         let mut found = Findings::default();
         if matches!(self.what, None | Some(What::Queue(_))) {
             let all = queue::Options::default();
@@ -96,20 +99,34 @@ impl Bench {
                 () = stop.wait() => return Err(stopped()),
             }
         }
-        if matches!(self.what, Some(What::Queue(_))) {
+        if matches!(self.what, None | Some(What::Audit(_))) {
+            let directory = directory.join("audit");
+            self.audit(root, &directory, &mut stop, &mut found).await?;
+            // Gigabytes that the disk would still be busy with.
+            let _ = std::fs::remove_dir_all(&directory);
+        }
+        if matches!(self.what, Some(What::Queue(_) | What::Audit(_))) {
             return Ok(found);
         }
-        report::say("starting MariaDB, SQS and DynamoDB");
-        let mut lab = tokio::select! {
-            lab = Lab::start(root, directory) => lab?,
-            () = stop.wait() => return Err(stopped()),
-        };
+        let mut lab = start(root, directory, None, &mut stop).await?;
         let done = tokio::select! {
             done = self.in_lab(root, &mut lab, &mut found) => done,
             () = stop.wait() => Err(stopped()),
         };
         lab.stop().await;
         done.map(|()| found)
+    }
+
+    async fn audit(&self, root: &Path, directory: &Path, stop: &mut Stop, found: &mut Findings) -> Result<(), Failure> {
+        let all = audit::Options::default();
+        let options = if let Some(What::Audit(options)) = &self.what { options } else { &all };
+        let mut lab = start(root, directory, Some(&directory.join(audit::DATABASE)), stop).await?;
+        let done = tokio::select! {
+            done = audit::run(options, directory, &mut lab, found) => done,
+            () = stop.wait() => Err(stopped()),
+        };
+        lab.stop().await;
+        done
     }
 
     async fn in_lab(&self, root: &Path, lab: &mut Lab, found: &mut Findings) -> Result<(), Failure> {
@@ -122,6 +139,18 @@ impl Bench {
             cost::run(lab, found).await?;
         }
         Ok(())
+    }
+}
+
+fn stopped() -> Failure {
+    "stopped".into()
+}
+
+async fn start(root: &Path, directory: &Path, database: Option<&Path>, stop: &mut Stop) -> Result<Lab, Failure> {
+    report::say("starting MariaDB, SQS and DynamoDB");
+    tokio::select! {
+        lab = Lab::start(root, directory, database) => lab,
+        () = stop.wait() => Err(stopped()),
     }
 }
 

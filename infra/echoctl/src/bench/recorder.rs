@@ -44,8 +44,13 @@ pub struct Call {
     pub tables: Vec<String>,
     /// The read units that DynamoDB counted.
     pub read_units: f64,
-    /// The write units that DynamoDB counted.
+    /// The write units that DynamoDB counted, those of indexes included.
     pub write_units: f64,
+    /// The write units of indexes alone. A transaction doubles those of its tables
+    /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/transaction-apis.html#transaction-capacity-handling>)
+    /// and not these: indexes follow later, by ordinary writes
+    /// (<https://docs.aws.amazon.com/amazondynamodb/latest/developerguide/GSI.html#GSI.ThroughputConsiderations.Writes>).
+    pub index_units: f64,
     /// The size of its body, in bytes.
     pub bytes: usize,
 }
@@ -198,6 +203,7 @@ async fn pass_on(shared: &Shared, request: Request) -> Result<Response, String> 
         tables: Vec::new(),
         read_units: 0.0,
         write_units: 0.0,
+        index_units: 0.0,
         bytes: body.len(),
     };
     if shared.service == Service::DynamoDb {
@@ -233,7 +239,7 @@ fn drop_connection_headers(headers: &mut HeaderMap) {
 fn asking_for_capacity(body: Bytes) -> Bytes {
     match serde_json::from_slice(&body) {
         Ok(Value::Object(mut request)) => {
-            request.insert("ReturnConsumedCapacity".into(), json!("TOTAL"));
+            request.insert("ReturnConsumedCapacity".into(), json!("INDEXES"));
             Bytes::from(Value::Object(request).to_string())
         }
         _ => body,
@@ -254,6 +260,9 @@ fn count_capacity(call: &mut Call, answer: &[u8]) {
         let units = |name: &str| entry.get(name).and_then(Value::as_f64);
         tables.extend(entry.get("TableName").and_then(Value::as_str).map(ToOwned::to_owned));
         let all = units("CapacityUnits").unwrap_or_default();
+        if !reads {
+            call.index_units += index_units(entry);
+        }
         match (units("ReadCapacityUnits"), units("WriteCapacityUnits")) {
             (None, None) if reads => call.read_units += all,
             (None, None) => call.write_units += all,
@@ -266,12 +275,21 @@ fn count_capacity(call: &mut Call, answer: &[u8]) {
     call.tables = tables.into_iter().collect();
 }
 
+/// What an entry's total holds for global secondary indexes.
+fn index_units(entry: &Value) -> f64 {
+    let indexes = entry.get("GlobalSecondaryIndexes").and_then(Value::as_object);
+    indexes.into_iter().flatten().filter_map(|(_, index)| index.get("CapacityUnits")?.as_f64()).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::{Duration, Instant};
 
+    use aws_sdk_dynamodb::types::{AttributeValue, ParameterizedStatement};
     use axum::Router;
     use axum::body::Bytes;
+    use echo_local::dynamodb::{DynamoDb, client};
+    use echo_local::spec::{IndexSpec, TableSpec};
     use serde_json::{Value, json};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     use tokio::net::TcpStream;
@@ -285,7 +303,8 @@ mod tests {
         let answer = async |body: Bytes| {
             let asked: Value = serde_json::from_slice(&body).unwrap_or_default();
             let consumed = match asked.get("TransactItems") {
-                Some(_) => json!([{"TableName": "b", "CapacityUnits": 4.0, "WriteCapacityUnits": 4.0},
+                Some(_) => json!([{"TableName": "b", "CapacityUnits": 4.0, "WriteCapacityUnits": 4.0,
+                                   "GlobalSecondaryIndexes": {"i": {"CapacityUnits": 1.0}, "j": {"CapacityUnits": 1.0}}},
                                   {"TableName": "a", "CapacityUnits": 2.0, "WriteCapacityUnits": 2.0}]),
                 None => json!({"TableName": "a", "CapacityUnits": 0.5}),
             };
@@ -322,14 +341,37 @@ mod tests {
         let recorder = Recorder::start(Service::DynamoDb, upstream().await).await.unwrap();
         let mut connection = connect(&recorder).await;
         let answer = over(&mut connection, "DynamoDB_20120810.GetItem", json!({"TableName": "a"})).await;
-        assert_eq!(answer["asked"]["ReturnConsumedCapacity"], "TOTAL");
+        assert_eq!(answer["asked"]["ReturnConsumedCapacity"], "INDEXES");
         over(&mut connection, "DynamoDB_20120810.TransactWriteItems", json!({"TransactItems": []})).await;
         let record = recorder.take();
         assert_eq!((record.connections, record.calls.len()), (1, 2));
         let (get, write) = (&record.calls[0], &record.calls[1]);
         assert_eq!((get.action.as_str(), get.read_units, get.write_units), ("GetItem", 0.5, 0.0));
-        assert_eq!((write.read_units, write.write_units, &write.tables), (0.0, 6.0, &vec!["a".into(), "b".into()]));
+        assert_eq!((write.read_units, write.write_units, write.index_units), (0.0, 6.0, 2.0));
+        assert_eq!(write.tables, ["a", "b"]);
         assert!(recorder.take().calls.is_empty(), "what was taken is gone");
+    }
+
+    /// An item of over a kilobyte, in a transaction and in an index: two units twice, and two more.
+    #[tokio::test]
+    async fn the_database_doubles_what_is_in_a_transaction_and_not_its_indexes() {
+        let database = DynamoDb::start(None).await.unwrap();
+        let index = IndexSpec { name: "by_one".into(), partition_key: "by".into(), sort_key: None };
+        let table = TableSpec {
+            name: "items".into(),
+            partition_key: "pk".into(),
+            sort_key: None,
+            ttl_attribute: None,
+            indexes: vec![index],
+        };
+        database.create_tables(&[table]).await.unwrap();
+        let recorder = Recorder::start(Service::DynamoDb, database.endpoint()).await.unwrap();
+        let values = ["1", "x", &"y".repeat(1_100)].map(|value| AttributeValue::S(value.into()));
+        let insert = ParameterizedStatement::builder().set_parameters(Some(values.into()));
+        let insert = insert.statement("INSERT INTO \"items\" VALUE {'pk': ?, 'by': ?, 'data': ?}").build().unwrap();
+        client(recorder.endpoint()).execute_transaction().transact_statements(insert).send().await.unwrap();
+        let call = recorder.take().calls.remove(0);
+        assert_eq!((call.action.as_str(), call.write_units, call.index_units), ("ExecuteTransaction", 6.0, 2.0));
     }
 
     #[tokio::test]

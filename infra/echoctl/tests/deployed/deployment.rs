@@ -17,7 +17,7 @@ use super::{person, story};
 async fn what_sam_deploys_is_echo() {
     let cloud = Cloud::start().await;
     cloud.deploy().await;
-    assert_eq!(cloud.ask("excuse").await, 6, "the roles that send or insert");
+    assert_eq!(cloud.ask("excuse").await, 7, "the roles that send or insert");
     let secret = bootstrap(&cloud).await;
     let echo_at = |url: &str| Echo::new(url, ("demo-service", &secret));
     let echo = echo_at(&cloud.url);

@@ -35,7 +35,7 @@ pub async fn outbox(stack: &Stack) -> usize {
     scan(stack, "echo-outbox").await
 }
 
-/// How many audit entries and markers there are.
+/// How many items the audit log has: chunks, markers, tiles.
 pub async fn audit_items(stack: &Stack) -> usize {
     scan(stack, "echo-audit_log").await
 }

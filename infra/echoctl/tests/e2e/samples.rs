@@ -54,8 +54,12 @@ fn functions_do_not_start_without_their_configuration() {
         ("login", "ECHO_ISSUER, LOGIN_TABLE, OUTBOX_TABLE, ECHO_MASTER_KEY, AUDIT_QUEUE_URL, ECHO_STACK"),
         ("authorize", "ECHO_ISSUER, POLICY_TABLE, AUDIT_QUEUE_URL, ECHO_STACK"),
         ("ingest", "ECHO_ISSUER, AUDIT_QUEUE_URL"),
-        ("query", "ECHO_ISSUER, AUDIT_LOG_TABLE"),
-        ("audit-consume", "AUDIT_LOG_TABLE, ECHO_STACK"),
+        ("query", "ECHO_ISSUER, AUDIT_LOG_TABLE, AUDIT_HEAD_TABLE, AUDIT_QUEUE_URL"),
+        (
+            "audit-consume",
+            "ECHO_ISSUER, ECHO_MASTER_KEY, AUDIT_KEY, AUDIT_LOG_TABLE, AUDIT_HEAD_TABLE, AUDIT_CHECKPOINT_BUCKET, \
+             ECHO_STACK",
+        ),
         ("relay", "OUTBOX_TABLE, AUDIT_QUEUE_URL, ECHO_STACK"),
     ] {
         let said = refusal(function, &[]);
@@ -86,8 +90,8 @@ fn functions_do_not_start_with_malformed_configuration() {
         ("login", all),
         ("authorize", &[&malformed[..1], &malformed[2..]].concat()),
         ("ingest", &[&malformed[..1], &malformed[2..]].concat()),
-        ("query", &[&malformed[..1], of_aws].concat()),
-        ("audit-consume", of_aws),
+        ("query", &[&malformed[..1], &malformed[2..]].concat()),
+        ("audit-consume", &[&malformed[..2], of_aws].concat()),
         ("relay", &malformed[2..]),
     ] {
         let said = refusal(function, &malformed);

@@ -75,6 +75,13 @@ impl Stack {
         Self { echo, state: state.into(), child }
     }
 
+    /// Runs echoctl against this stack; its exit code and what it prints.
+    pub async fn echoctl(&self, arguments: &[&str]) -> (i32, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_echoctl"));
+        let output = command.args(arguments).env("ECHO_URL", &self.url).output().await.unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    }
+
     pub fn port(&self) -> u16 {
         self.url.rsplit(':').next().unwrap().parse().unwrap()
     }
