@@ -192,7 +192,7 @@ mod tests {
             sort_key: Some(sort_key.into()),
         };
         let table = |indexes: Vec<IndexSpec>| TableSpec {
-            name: "t".into(),
+            name: "table".into(),
             partition_key: "pk".into(),
             sort_key: None,
             ttl_attribute: None,
