@@ -100,7 +100,8 @@ impl App {
                 Ok(tried) => tried,
                 Err(error) => return Err((error, entries)),
             };
-            tries = if matches!(tried.1, Tried::Done(_)) { 0 } else { tries + 1 };
+            // What is done or known need not be tried again: the loop comes to an end.
+            tries = if matches!(tried.1, Tried::Done(_) | Tried::Known(_)) { 0 } else { tries + 1 };
             if tries > TRIES {
                 return Err((AppendError::Contended, entries));
             }

@@ -2,24 +2,22 @@
 //!
 //! Invariants:
 //! - An append is one transaction over the head, a chunk of entries, a marker for each and the tiles that became full.
-//!   The head moves only from the size that the chunk starts at, so two writers cannot fork a log; a crash leaves
-//!   nothing behind.
+//!   The head moves only from the checkpoint that the append was planned on, so two writers cannot fork a log; a crash
+//!   leaves nothing behind.
 //! - A marker is inserted once, so the same (org, source, id), under whatever message id, is one entry.
 //! - The checkpoint is signed before the head moves and moves with it.
 //!
-//! Way in: [`handle`]. [`append`](App) plans and tries transactions, `tree` knows what they add to the Merkle tree,
-//! `statement` writes them down, `keys` has the signing key, [`copy`] carries checkpoints off the database.
+//! Way in: [`handle`]. `batch` goes through it org by org, `append` plans and tries transactions, `tree` knows what they
+//! add to the Merkle tree, `statement` writes them down, `keys` has the signing key, [`copy`] carries checkpoints off
+//! the database.
 
 mod append;
+mod batch;
 mod config;
 mod copy;
 mod keys;
 mod statement;
 mod tree;
-
-use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
-use std::time::Duration;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use echo_shared::audit::Entry;
@@ -31,8 +29,6 @@ use echo_shared::event::{Envelope, audit};
 use echo_shared::metric::{Metric, Metrics};
 use echo_shared::queue::{SettleError, decode, respond};
 use echo_shared::table::Table;
-use tokio::sync::Mutex;
-use tokio::time::Instant;
 
 pub use append::{AppendError, Logs};
 pub use config::Config;
@@ -101,73 +97,9 @@ fn is_own(envelope: &Envelope) -> bool {
 pub async fn handle(app: &App, event: SqsEvent) -> Result<SqsBatchResponse, SettleError> {
     let batch = decode(event, |envelope| app.prepare(&envelope))?;
     let mut failed = batch.poison;
-    let work = Work { orgs: Mutex::new(by_org(batch.good)), unreachable: AtomicU32::new(0), begun: Instant::now() };
-    // Boxed: the compiler would lay out four copies of everything below.
-    let lane = || Box::pin(work.lane(app));
-    let lanes = tokio::join!(lane(), lane(), lane(), lane());
-    for left in [lanes.0, lanes.1, lanes.2, lanes.3] {
-        failed.extend(left);
-    }
+    failed.extend(app.append_all(batch.good).await);
     if !failed.is_empty() {
         app.metrics.put(Metric::BatchFailures, &[failed.len() as u64]);
     }
     Ok(respond(failed))
-}
-
-/// Logs that cannot be reached before the others are not tried.
-const MAX_UNREACHABLE: u32 = 4;
-/// How long logs are begun with: the last one may take a call that is tried for as long as the SDK does, and the answer
-/// must come before the function's time is up (15 seconds).
-const PATIENCE: Duration = Duration::from_secs(8);
-
-/// A batch, org by org; four at a time, since each waits for its table.
-struct Work {
-    orgs: Mutex<BTreeMap<String, Vec<Pending>>>,
-    unreachable: AtomicU32,
-    begun: Instant,
-}
-
-impl Work {
-    /// Appends org after org; the messages of those that failed, or were not tried.
-    async fn lane(&self, app: &App) -> Vec<String> {
-        let mut failed = Vec::new();
-        loop {
-            let Some((org, entries)) = self.orgs.lock().await.pop_first() else { return failed };
-            // What was appended is not delivered again: the next batch gets further.
-            if self.begun.elapsed() > PATIENCE || self.unreachable.load(Relaxed) >= MAX_UNREACHABLE {
-                failed.extend(messages(entries));
-                continue;
-            }
-            if let Err((error, left)) = app.append(&org, entries).await {
-                tracing::error!(org, %error, entries = left.len(), "not appended");
-                failed.extend(messages(left));
-                if error.is_of_tables() {
-                    self.unreachable.fetch_add(1, Relaxed);
-                }
-            }
-        }
-    }
-}
-
-fn messages(entries: Vec<Pending>) -> impl Iterator<Item = String> {
-    entries.into_iter().flat_map(|pending| pending.messages)
-}
-
-/// Each org's entries in the order they came; the same event twice is one entry with two messages.
-fn by_org(records: Vec<(String, Pending)>) -> BTreeMap<String, Vec<Pending>> {
-    let mut orgs: BTreeMap<String, Vec<Pending>> = BTreeMap::new();
-    let mut places: BTreeMap<(String, String, String), usize> = BTreeMap::new();
-    for (message, mut pending) in records {
-        let Entry { org, source, id, .. } = &pending.entry;
-        let entries = orgs.entry(org.clone()).or_default();
-        let place = *places.entry((org.clone(), source.clone(), id.clone())).or_insert(entries.len());
-        match entries.get_mut(place) {
-            Some(first) => first.messages.push(message),
-            None => {
-                pending.messages.push(message);
-                entries.push(pending);
-            }
-        }
-    }
-    orgs
 }

@@ -128,6 +128,27 @@ async fn a_key_number_that_was_skipped_signs_nothing() {
     assert!(consume(&echo.consumer(2, None), &events(1..2)).await.is_empty());
 }
 
+/// A log that was rolled back and grew another way to the same size: who remembers the old one learns of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_remembers_another_log_of_the_same_size_does_not_sign_it_on() {
+    let echo = Echo::start().await;
+    assert!(echo.consume(&events(0..10)).await.is_empty());
+    let client = echo.audit.log.raw().0;
+    for (table, sort_key) in [("echo-audit_log", true), ("echo-audit_head", false)] {
+        let items = client.scan().table_name(table).send().await.unwrap().items.unwrap();
+        for item in items.iter().filter(|item| !item["pk"].as_s().unwrap().starts_with("KEY#")) {
+            let delete = client.delete_item().table_name(table).key("pk", item["pk"].clone());
+            let delete = if sort_key { delete.key("sk", item["sk"].clone()) } else { delete };
+            delete.send().await.unwrap();
+        }
+    }
+    assert!(consume(&echo.consumer(1, None), &events(10..20)).await.is_empty());
+    let failed = echo.consume(&events(20..25)).await;
+    let again: Vec<String> = failed.into_iter().map(|place| events(20..25)[place].clone()).collect();
+    assert!(consume(&echo.consumer(1, None), &again).await.is_empty());
+    assert_eq!(echo.verify("demo", &[]).await.unwrap().size, 15);
+}
+
 /// A log whose last chunk is gone must not grow on behind the gap, whoever appends.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_appended_behind_a_gap() {
