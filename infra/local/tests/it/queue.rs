@@ -7,7 +7,7 @@ use echo_local::queue::{Counts, Keep, Outgoing, QueueError, Queues, Receive, Ref
 use echo_local::spec::QueueSpec;
 use tokio::task::JoinSet;
 
-use super::support::{database, one, q, q_and_dead, queues, send, take};
+use super::support::{database, one, q, q_and_dead, queues, send, take, until_empty};
 
 fn counts(visible: u64, in_flight: u64, delayed: u64) -> Counts {
     Counts { visible, in_flight, delayed }
@@ -264,7 +264,8 @@ async fn time_takes_deleted_and_expired_messages() {
     sqlx::query("UPDATE message_queue SET created_at = created_at - INTERVAL 61 SECOND").execute(&pool).await.unwrap();
     assert!(queues.receive("q", Receive::up_to(1)).await.unwrap().is_empty());
     assert_eq!(queues.delete("q", &[flying.receipt]).await.unwrap(), 1);
-    assert_eq!(queues.counts("q").await.unwrap(), counts(0, 0, 0));
+    // The claim found the other one expired; it counts until it has been read anew.
+    until_empty(&queues).await;
 }
 
 #[tokio::test]
