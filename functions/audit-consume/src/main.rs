@@ -3,20 +3,20 @@
 use std::process::ExitCode;
 
 use audit_consume::{App, Config};
+use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use echo_shared::clock::Clock;
 use echo_shared::entropy::Entropy;
 use echo_shared::start::configure;
 use lambda_runtime::{Error, LambdaEvent, service_fn};
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-/// What tells a batch from a scheduled run.
+/// A batch, or a scheduled run, which has no records.
 #[derive(Deserialize)]
-struct Kind {
+struct Call {
     #[serde(rename = "Records")]
-    records: Option<IgnoredAny>,
+    records: Option<Vec<SqsMessage>>,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -26,9 +26,10 @@ async fn main() -> ExitCode {
     let s3 = aws.s3();
     let app = App::new(config, aws.dynamodb(), Clock::system(), Entropy::system());
     let serve = service_fn(async |event: LambdaEvent<Box<RawValue>>| {
-        let event = event.payload.get();
-        if serde_json::from_str::<Kind>(event)?.records.is_some() {
-            let response = audit_consume::handle(&app, serde_json::from_str(event)?).await?;
+        if let Some(records) = serde_json::from_str::<Call>(event.payload.get())?.records {
+            let mut batch = SqsEvent::default();
+            batch.records = records;
+            let response = audit_consume::handle(&app, batch).await?;
             return Ok::<Value, Error>(serde_json::to_value(response)?);
         }
         let copied = audit_consume::copy(&app.heads, &s3, &bucket).await?;

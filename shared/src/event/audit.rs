@@ -125,7 +125,7 @@ impl Record {
     /// # Errors
     /// A sentence that names the field.
     pub fn parse(data: &Value) -> Result<Self, String> {
-        let record: Self = serde_json::from_value(data.clone()).map_err(|error| format!("data: {error}"))?;
+        let record = Self::deserialize(data).map_err(|error| format!("data: {error}"))?;
         let mut keys = vec![
             ("actor.type", record.actor.kind.as_str()),
             ("actor.id", record.actor.id.as_str()),
