@@ -119,6 +119,15 @@ impl<'a> Env<'a> {
         text
     }
 
+    /// A value in a form of its own, which may be absent.
+    pub fn optional_parsed<T, E: fmt::Display>(
+        &mut self,
+        key: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        parse(&self.optional(key)?).map_err(|error| self.invalid.push(format!("{key} ({error})"))).ok()
+    }
+
     /// The URL of a service, which may be absent.
     pub fn optional_url(&mut self, key: &str) -> Option<String> {
         let text = self.optional(key)?;

@@ -1,7 +1,8 @@
 //! What two or more of Echo's functions need, and nothing else.
 //!
 //! Way in: [`event`] is the envelope everything travels in, [`queue`] publishes and settles it, [`table`] is the thin
-//! layer over DynamoDB, [`token`] signs and verifies, [`http`] is the common front door, [`audit`] the log and its proofs.
+//! layer over DynamoDB, [`token`] signs and verifies, [`http`] is the common front door, [`audit`] the audit log and its
+//! proofs, [`log`] the log store's blocks.
 //! [`metric`] counts.
 //! Time and randomness are parameters ([`clock`], [`entropy`]); configuration is read once ([`config`]).
 
@@ -13,6 +14,7 @@ pub mod config;
 pub mod entropy;
 pub mod event;
 pub mod http;
+pub mod log;
 pub mod metric;
 pub mod queue;
 pub mod seal;

@@ -35,7 +35,7 @@ impl Config {
         let (issuer, master_key, tables, queue_urls, stack) = env.read(|env| {
             let tables = (env.text("LOGIN_TABLE"), env.text("OUTBOX_TABLE"));
             let master_key = env.parsed_secret("ECHO_MASTER_KEY", MasterKey::parse);
-            (env.issuer(), master_key, tables, Publisher::queue_urls(env), Metrics::stack(env))
+            (env.issuer(), master_key, tables, Publisher::queue_urls(env, [Queue::Audit]), Metrics::stack(env))
         })?;
         // `read` has refused a configuration without it.
         let none = || ConfigError { missing: vec!["ECHO_MASTER_KEY"], invalid: Vec::new() };

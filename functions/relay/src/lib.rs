@@ -22,7 +22,7 @@ impl Config {
     pub fn read(env: &mut Env<'_>) -> Self {
         Self {
             outbox_table: env.text("OUTBOX_TABLE"),
-            queue_urls: Publisher::queue_urls(env),
+            queue_urls: Publisher::queue_urls(env, [Queue::Audit]),
             stack: Metrics::stack(env),
         }
     }

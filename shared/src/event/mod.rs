@@ -1,6 +1,7 @@
 //! The envelope that everything travels in: CloudEvents 1.0, structured JSON.
 
 pub mod audit;
+pub mod log;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -24,12 +25,25 @@ pub const MAX_ENVELOPE: usize = 60 * 1024;
 pub enum Queue {
     /// What happened: to audit-consume.
     Audit,
+    /// Blocks of log lines: to log-consume.
+    Log,
+}
+
+impl Queue {
+    /// The environment variable that holds its URL.
+    pub fn variable(self) -> &'static str {
+        match self {
+            Self::Audit => "AUDIT_QUEUE_URL",
+            Self::Log => "LOG_QUEUE_URL",
+        }
+    }
 }
 
 /// The queues an event type goes to: the one place that says so. Empty for a type Echo does not know.
 pub fn routes(event_type: &str) -> &'static [Queue] {
     match event_type {
         audit::TYPE => &[Queue::Audit],
+        log::TYPE => &[Queue::Log],
         _ => &[],
     }
 }
@@ -236,6 +250,7 @@ mod tests {
     #[test]
     fn only_known_types_have_a_queue() {
         assert_eq!(routes("audit"), [Queue::Audit]);
+        assert_eq!(routes("log"), [Queue::Log]);
         assert!(routes("user_changed").is_empty());
     }
 }

@@ -36,9 +36,9 @@ pub enum PublishError {
 }
 
 impl Publisher {
-    /// Reads the queues' URLs from the configuration (`AUDIT_QUEUE_URL`).
-    pub fn queue_urls(env: &mut Env<'_>) -> BTreeMap<Queue, String> {
-        BTreeMap::from([(Queue::Audit, env.url("AUDIT_QUEUE_URL"))])
+    /// Reads the URLs of `queues` from the configuration ([`Queue::variable`]).
+    pub fn queue_urls<const N: usize>(env: &mut Env<'_>, queues: [Queue; N]) -> BTreeMap<Queue, String> {
+        queues.map(|queue| (queue, env.url(queue.variable()))).into()
     }
 
     /// A publisher over `urls`.
