@@ -8,7 +8,7 @@ use echo_shared::entropy::Entropy;
 use echo_shared::queue::Publisher;
 use echo_shared::start::configure;
 use echo_shared::token::{Jwks, Verifier};
-use ingest::{App, Config};
+use ingest::{App, Config, Redactor};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -17,7 +17,8 @@ async fn main() -> ExitCode {
     let keys = Jwks::new(config.issuer.join("/oauth2/jwks"), clock.clone());
     let verifier = Verifier::new(config.issuer.clone(), keys, clock.clone());
     let publisher = Publisher::new(aws.sqs(), config.queue_urls);
-    let app = App { issuer: config.issuer, verifier, publisher, clock, entropy };
+    let (settings, redactor) = (config.settings, Redactor::new());
+    let app = App { issuer: config.issuer, verifier, publisher, settings, redactor, clock, entropy };
     match lambda_http::run(ingest::router(Arc::new(app))).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(_) => ExitCode::FAILURE,
