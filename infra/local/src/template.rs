@@ -440,7 +440,7 @@ mod tests {
         assert_eq!(login.environment["AUDIT_QUEUE_URL"], "http://127.0.0.1:1/000000000000/echo-audit");
         let mapping = &stack.mappings[0];
         assert_eq!((mapping.queue.as_str(), mapping.function.as_str()), ("echo-audit", "audit-consume"));
-        assert_eq!((mapping.batch_size, mapping.window), (500, Duration::from_secs(1)));
+        assert_eq!((mapping.batch_size, mapping.window), (480, Duration::from_secs(1)));
         assert!(mapping.report_failures);
         let schedules = stack.schedules.iter().map(|schedule| (schedule.function.as_str(), schedule.every.as_secs()));
         assert_eq!(schedules.collect::<Vec<_>>(), [("audit-consume", 3_600), ("relay", 60)]);
