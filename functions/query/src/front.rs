@@ -26,6 +26,11 @@ impl<K: KeySource> Front<K> {
         authenticate(&self.app.verifier, headers, "audit.read").await
     }
 
+    /// The caller, who may read the log lines of their org.
+    pub(crate) async fn log_reader(&self, headers: &HeaderMap) -> Result<AccessClaims, Problem> {
+        authenticate(&self.app.verifier, headers, "logs.read").await
+    }
+
     /// The head of an org's log; 404 while the log has no entry.
     pub(crate) async fn head(&self, org: &str) -> Result<Head, Problem> {
         let head = self.app.heads.find(&Key::single("pk", &key::head(org))).await;

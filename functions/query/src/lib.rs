@@ -1,7 +1,9 @@
-//! The front door for readers of the audit log: entries, proofs, exports.
+//! The front door for readers: of the audit log (entries, proofs, exports), and of the log store (lines, traces,
+//! counts).
 //!
-//! Invariants: the org is the token's, whatever a request says; no entry leaves before the queue has the event that
-//! says who reads. What is served is what is stored: whoever doubts it verifies it against a checkpoint.
+//! Invariants: the org is the token's, whatever a request says; no audit entry leaves before the queue has the event
+//! that says who reads. What is served is what is stored: whoever doubts an audit entry verifies it against a
+//! checkpoint, and a block of log lines is served only when its content is what its name says.
 
 mod chunks;
 mod error;
@@ -12,6 +14,7 @@ mod front;
 mod json;
 mod keys;
 mod log;
+mod logs;
 mod params;
 mod path;
 mod proof;
@@ -30,6 +33,7 @@ use echo_shared::config::{Env, Issuer};
 use echo_shared::entropy::Entropy;
 use echo_shared::event::Queue;
 use echo_shared::http::Door;
+use echo_shared::log::settings::Settings;
 use echo_shared::queue::Publisher;
 use echo_shared::table::Table;
 use echo_shared::token::{KeySource, Verifier};
@@ -45,18 +49,25 @@ pub struct Config {
     pub audit_log_table: String,
     /// Their heads, and the keys that sign them.
     pub audit_head_table: String,
+    /// The log store: lines of all orgs.
+    pub log_store_table: String,
+    /// What each org wants of it.
+    pub settings: Settings,
     /// Where readings are reported.
     pub queue_urls: BTreeMap<Queue, String>,
 }
 
 impl Config {
-    /// Reads `ECHO_ISSUER`, `AUDIT_LOG_TABLE`, `AUDIT_HEAD_TABLE` and `AUDIT_QUEUE_URL`.
+    /// Reads `ECHO_ISSUER`, `AUDIT_LOG_TABLE`, `AUDIT_HEAD_TABLE`, `LOG_STORE_TABLE`, `AUDIT_QUEUE_URL` and, when it
+    /// is set, `LOG_SETTINGS`.
     pub fn read(env: &mut Env<'_>) -> Self {
         Self {
             issuer: env.issuer(),
             audit_log_table: env.text("AUDIT_LOG_TABLE"),
             audit_head_table: env.text("AUDIT_HEAD_TABLE"),
-            queue_urls: Publisher::queue_urls(env),
+            log_store_table: env.text("LOG_STORE_TABLE"),
+            settings: Settings::read(env),
+            queue_urls: Publisher::queue_urls(env, [Queue::Audit]),
         }
     }
 }
@@ -71,9 +82,13 @@ pub struct App<K> {
     pub log: Table,
     /// Their heads, and the keys that sign them.
     pub heads: Table,
+    /// The log store: lines of all orgs.
+    pub log_store: Table,
+    /// What each org wants of it.
+    pub settings: Settings,
     /// Where readings are reported.
     pub publisher: Publisher,
-    /// The time of readings.
+    /// The time of readings, and until when lines are looked for.
     pub clock: Clock,
     /// Request and trace ids.
     pub entropy: Entropy,
@@ -91,6 +106,9 @@ pub fn router<K: KeySource + 'static>(app: Arc<App<K>>) -> Router {
         .route("/audit/v1/log/{org}/tile/{*rest}", get(log::get_tile::<K>))
         .route("/audit/v1/log/{org}/entries/{*rest}", get(log::get_entries::<K>))
         .route("/audit/v1/proofs/inclusion", get(proof::get_inclusion::<K>))
-        .route("/audit/v1/proofs/consistency", get(proof::get_consistency::<K>));
+        .route("/audit/v1/proofs/consistency", get(proof::get_consistency::<K>))
+        .route("/logs/v1/query", get(logs::get_query::<K>))
+        .route("/logs/v1/traces/{id}", get(logs::get_trace::<K>))
+        .route("/logs/v1/stats", get(logs::get_stats::<K>));
     door.guard(routes.with_state(Arc::new(Front { app, readings: Readings::default() })))
 }

@@ -21,6 +21,8 @@ async fn main() -> ExitCode {
         issuer: config.issuer,
         log: Table::new(aws.dynamodb(), config.audit_log_table),
         heads: Table::new(aws.dynamodb(), config.audit_head_table),
+        log_store: Table::new(aws.dynamodb(), config.log_store_table),
+        settings: config.settings,
         publisher: Publisher::new(aws.sqs(), config.queue_urls),
         clock,
         entropy: Entropy::system(),

@@ -27,6 +27,8 @@ pub(crate) struct Select {
     pub only: &'static [&'static str],
     /// From the last sort key to the first.
     pub descending: bool,
+    /// At half the price, without what was written within about the last second.
+    pub eventual: bool,
     /// How many items to look at for one page.
     pub limit: Option<i32>,
 }
@@ -49,7 +51,7 @@ pub(crate) async fn page(table: &Table, select: &Select, start: Option<Item>) ->
         .set_index_name(select.index.map(Into::into))
         // What was just appended is seen in the table. Indexes follow it on AWS, mostly within a second: they know no
         // consistent reads.
-        .consistent_read(select.index.is_none())
+        .consistent_read(select.index.is_none() && !select.eventual)
         .scan_index_forward(!select.descending)
         .key_condition_expression("#partition = :partition AND #sort BETWEEN :from AND :to")
         .expression_attribute_names("#partition", partition)
