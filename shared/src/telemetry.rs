@@ -1,28 +1,39 @@
 //! Logs and trace context.
 
-use tracing_subscriber::Layer;
+mod lines;
+
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, Registry};
 
+use crate::clock::Clock;
 use crate::config::Env;
 use crate::entropy::Entropy;
+use lines::Lines;
 
 /// Starts logging to standard output: JSON lines when Lambda asks for them (`AWS_LAMBDA_LOG_FORMAT=JSON`), text
 /// otherwise; the level comes from `AWS_LAMBDA_LOG_LEVEL`, then `RUST_LOG`, then `info`.
+///
+/// A JSON line has `timestamp`, `level`, `message`, then, as far as they are known, `function`, `request_id`,
+/// `trace_id` and `org`, then the event's own fields.
 pub fn init(env: &Env<'_>) {
     let level =
         env.optional("AWS_LAMBDA_LOG_LEVEL").or_else(|| env.optional("RUST_LOG")).unwrap_or_else(|| "info".into());
     let filter = level.parse().unwrap_or_else(|_| Targets::new().with_default(LevelFilter::INFO));
-    let lines = tracing_subscriber::fmt::layer().with_target(false);
-    let lines = match env.optional("AWS_LAMBDA_LOG_FORMAT").as_deref() {
-        Some("JSON") => lines.json().flatten_event(true).with_current_span(true).with_span_list(false).boxed(),
-        _ => lines.with_ansi(false).boxed(),
+    let lines: Box<dyn Layer<Registry> + Send + Sync> = match env.optional("AWS_LAMBDA_LOG_FORMAT").as_deref() {
+        Some("JSON") => Lines::new(env.optional("AWS_LAMBDA_FUNCTION_NAME"), Clock::system()).boxed(),
+        _ => tracing_subscriber::fmt::layer().with_target(false).with_ansi(false).boxed(),
     };
     // A second call (tests) keeps the first subscriber.
     if tracing_subscriber::registry().with(lines.with_filter(filter)).try_init().is_err() {
         tracing::debug!("logging was started before");
     }
+}
+
+/// Tells the request's log lines, from here on, whose they are.
+pub fn note_org(org: &str) {
+    tracing::Span::current().record("org", org);
 }
 
 /// A W3C trace context (`traceparent`, version 00).

@@ -95,9 +95,16 @@ fn is_own(envelope: &Envelope) -> bool {
 /// # Errors
 /// When the batch cannot be answered record by record.
 pub async fn handle(app: &App, event: SqsEvent) -> Result<SqsBatchResponse, SettleError> {
+    let records = event.records.len();
     let batch = decode(event, |envelope| app.prepare(&envelope))?;
+    for Entry { org, id, trace_id, .. } in batch.good.iter().map(|(_, pending)| &pending.entry) {
+        tracing::debug!(org, entry_id = id, trace_id, "to be appended");
+    }
     let mut failed = batch.poison;
     failed.extend(app.append_all(batch.good).await);
+    if records > 0 {
+        tracing::info!(records, failed = failed.len(), "a batch was handled");
+    }
     if !failed.is_empty() {
         app.metrics.put(Metric::BatchFailures, &[failed.len() as u64]);
     }

@@ -22,6 +22,7 @@ use echo_shared::event::{Envelope, Queue};
 use echo_shared::http::{Door, Problem, RequestInfo, TokenProblem, bearer, content_type, read_body};
 use echo_shared::metric::{Metric, Metrics};
 use echo_shared::queue::Publisher;
+use echo_shared::telemetry::note_org;
 use echo_shared::token::{AccessClaims, KeySource, TokenError, Verifier};
 use http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
@@ -51,7 +52,7 @@ impl Config {
         Self {
             issuer: env.issuer(),
             policy_table: env.text("POLICY_TABLE"),
-            queue_urls: Publisher::queue_urls(env),
+            queue_urls: Publisher::queue_urls(env, [Queue::Audit]),
             stack: Metrics::stack(env),
         }
     }
@@ -100,6 +101,8 @@ impl<K: KeySource> App<K> {
 
     async fn answer(&self, info: &RequestInfo, headers: &HeaderMap, body: Body) -> Result<Json<Value>, Problem> {
         let caller = self.verifier.access_token(bearer(headers)?).await.map_err(TokenProblem)?;
+        // The subject's, too: others are refused.
+        note_org(&caller.org);
         let malformed = |detail: &str| Problem::new(StatusCode::BAD_REQUEST, "invalid-request", detail);
         if content_type(headers) != "application/json" {
             return Err(malformed("send `Content-Type: application/json`"));
@@ -119,8 +122,19 @@ impl<K: KeySource> App<K> {
             .await
             .map_err(|error| Problem::unavailable(&error).with("reason", "audit_unavailable".into()))?;
         self.metrics.count(if decision.allowed() { Metric::DecisionsAllowed } else { Metric::DecisionsDenied });
+        let verdict = if decision.allowed() { "ALLOW" } else { "DENY" };
+        tracing::info!(
+            decision = verdict,
+            reason = decision.reason.code(),
+            action = question.action,
+            resource_type = question.resource_type,
+            resource_id = question.resource_id,
+            decision_id = event.id,
+            policy_version = decision.version,
+            "decided"
+        );
         Ok(Json(json!({
-            "decision": if decision.allowed() { "ALLOW" } else { "DENY" },
+            "decision": verdict,
             "reason": decision.reason.code(),
             "policies": decision.policies,
             "policy_version": decision.version,

@@ -10,6 +10,7 @@ use echo_shared::queue::{Outbox, Publisher};
 use echo_shared::table::{Table, TableError};
 use echo_shared::token::Verifier;
 
+use crate::audit;
 use crate::config::Config;
 use crate::keys::Keys;
 use crate::store::Store;
@@ -61,6 +62,7 @@ impl App {
     ) -> Result<(), TableError> {
         writes.extend(self.outbox.writes(events)?);
         self.store.table().transact(writes).await?;
+        events.iter().for_each(audit::log);
         self.outbox.flush(events).await;
         Ok(())
     }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use echo_shared::event::audit::{Actor, Outcome, Record, Resource, TYPE};
 use echo_shared::event::{Envelope, SYSTEM_ORG};
 use echo_shared::http::RequestInfo;
+use echo_shared::telemetry::note_org;
 use serde_json::Value;
 
 use crate::app::App;
@@ -84,6 +85,7 @@ impl<'a> Event<'a> {
 impl App {
     /// The envelope of an event that happens now, in the request `info`.
     pub(crate) fn envelope(&self, info: &RequestInfo, event: Event<'_>) -> Envelope {
+        note_org(event.org);
         let record = Record {
             actor: event.actor,
             action: event.action.into(),
@@ -99,4 +101,20 @@ impl App {
         let data = serde_json::to_value(record).unwrap_or_default();
         Envelope::new(&self.clock, &self.entropy, &info.trace, ("/login", event.org, TYPE), data)
     }
+}
+
+/// One log line about an event that is on record. Ids only: names and addresses stay in the audit log.
+pub(crate) fn log(event: &Envelope) {
+    let text = |pointer: &str| event.data.pointer(pointer).and_then(Value::as_str);
+    tracing::info!(
+        action = text("/action"),
+        outcome = text("/outcome"),
+        reason = text("/reason"),
+        actor_type = text("/actor/type"),
+        actor_id = text("/actor/id"),
+        client_id = text("/client/client_id"),
+        session_id = text("/session_id"),
+        event_id = event.id,
+        "recorded"
+    );
 }

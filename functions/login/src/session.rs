@@ -3,6 +3,7 @@
 use echo_shared::http::cookies;
 use echo_shared::secret::Secret;
 use echo_shared::table::TableError;
+use echo_shared::telemetry::note_org;
 use http::HeaderMap;
 
 use crate::SESSION_SECONDS;
@@ -20,7 +21,7 @@ pub struct SignedIn {
     pub user: User,
 }
 
-/// Who is signed in, by the request's cookie.
+/// Who is signed in, by the request's cookie; the request's log lines learn of the org.
 ///
 /// # Errors
 /// When the table fails.
@@ -35,6 +36,7 @@ pub async fn current(app: &App, headers: &HeaderMap) -> Result<Option<SignedIn>,
     let Some(session) = found.filter(|session| same(&session.secret_sha256, &sha256(secret))) else {
         return Ok(None);
     };
+    note_org(&session.org);
     Ok(app.store.user(&session.user_id).await?.map(|user| SignedIn { session, user }))
 }
 

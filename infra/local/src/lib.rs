@@ -2,11 +2,13 @@
 //!
 //! [`gateway`] is the API Gateway HTTP API, [`lambda`] runs the functions, [`sqs`] speaks SQS's JSON protocol over the
 //! MySQL table `message_queue` ([`queue`]), [`mapping`] is the event source mapping in front of it, [`schedule`] the
-//! scheduler, [`dynamodb`] an embedded DynamoDB, [`s3`] what Echo needs of S3. [`stack`] starts and stops all of it.
+//! scheduler, [`dynamodb`] an embedded DynamoDB, [`s3`] what Echo needs of S3. [`logs`] brings the functions' own lines
+//! into the log store. [`stack`] starts and stops all of it.
 
 pub mod dynamodb;
 pub mod gateway;
 pub mod lambda;
+pub mod logs;
 pub mod mapping;
 pub mod mysql;
 pub mod process;

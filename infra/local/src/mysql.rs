@@ -119,6 +119,7 @@ impl Server {
             env: BTreeMap::new(),
             directory: None,
             log: log.to_owned(),
+            listener: None,
         };
         // The socket's directory is the password.
         let options = MySqlConnectOptions::new().socket(&socket).username("root").ssl_mode(MySqlSslMode::Disabled);
@@ -304,7 +305,7 @@ fn arguments(program: &Program, data: &Path, socket: &Path, as_root: bool) -> Ve
         "--innodb-buffer-pool-size=64M",
         "--innodb-log-buffer-size=8M",
         "--key-buffer-size=1M",
-        "--max-connections=100",
+        "--max-connections=400",
         "--max-allowed-packet=64M",
         "--table-open-cache=256",
         "--thread-cache-size=16",

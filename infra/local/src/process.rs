@@ -11,15 +11,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use echo_shared::config::Env;
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
 use tokio::process::Command;
 use tokio::sync::watch;
 
 /// Lines of output kept for a report.
 const LAST_LINES: usize = 20;
+/// The longest line, in bytes. A longer one is cut: whoever never ends a line must not fill our memory.
+const MAX_LINE: u64 = 256 * 1024;
 
 /// What to start.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Spec {
     /// The name shown to people.
     pub name: String,
@@ -33,6 +35,8 @@ pub struct Spec {
     pub directory: Option<PathBuf>,
     /// The file that gets its output.
     pub log: PathBuf,
+    /// Who is told every line of it, too.
+    pub listener: Option<Listener>,
 }
 
 /// A running child process. Dropping it kills the child.
@@ -43,6 +47,9 @@ pub struct Child {
     exited: watch::Receiver<Option<ExitStatus>>,
     stop: tokio::sync::mpsc::Sender<Stop>,
 }
+
+/// Is told every line that a child writes. Must not wait: the line goes to the log file next.
+pub type Listener = Arc<dyn Fn(&str) + Send + Sync>;
 
 enum Stop {
     Terminate,
@@ -60,7 +67,7 @@ pub struct StartError {
 type Tail = Arc<Mutex<VecDeque<String>>>;
 
 impl Child {
-    /// Starts a process; its output goes to `spec.log`.
+    /// Starts a process; its output goes to `spec.log` and `spec.listener`.
     ///
     /// # Errors
     /// When the program or the log file cannot be opened.
@@ -87,10 +94,13 @@ impl Child {
             tokio::spawn(forward(out, lines.clone()));
             tokio::spawn(forward(err, lines));
         }
-        let kept = Arc::clone(&tail);
+        let (kept, listener) = (Arc::clone(&tail), spec.listener.clone());
         tokio::spawn(async move {
             use tokio::io::AsyncWriteExt;
             while let Some(line) = written.recv().await {
+                if let Some(listener) = &listener {
+                    listener(&line);
+                }
                 // A full disk must not stop the child.
                 let _ = log.write_all(format!("{line}\n").as_bytes()).await;
                 let mut kept = kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -177,7 +187,7 @@ async fn forward(output: impl AsyncRead + Unpin, lines: tokio::sync::mpsc::Sende
     let mut line = Vec::new();
     loop {
         line.clear();
-        match output.read_until(b'\n', &mut line).await {
+        match (&mut output).take(MAX_LINE).read_until(b'\n', &mut line).await {
             Ok(0) | Err(_) => return,
             Ok(_) => {
                 let text = String::from_utf8_lossy(&line).trim_end().to_owned();
@@ -225,4 +235,23 @@ pub fn start_time(pid: u32) -> Option<u64> {
     let mut fields = rest.split_whitespace();
     (fields.next()? != "Z").then_some(())?;
     fields.nth(18)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc;
+
+    use super::{MAX_LINE, forward};
+
+    #[tokio::test]
+    async fn a_line_that_does_not_end_is_cut() {
+        let most = usize::try_from(MAX_LINE).unwrap();
+        let (lines, mut written) = mpsc::channel(4);
+        forward(format!("{}\nnext\nlast", "x".repeat(most + 1)).as_bytes(), lines).await;
+        let mut found = Vec::new();
+        while let Some(line) = written.recv().await {
+            found.push(line);
+        }
+        assert_eq!(found.iter().map(String::len).collect::<Vec<_>>(), [most, 1, 4, 4]);
+    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 use echo_shared::clock::Clock;
-use echo_shared::config::Issuer;
+use echo_shared::config::{ConfigError, Issuer};
 use echo_shared::entropy::Entropy;
 use echo_shared::secret::Secret;
 use serde_json::json;
@@ -19,7 +19,9 @@ use crate::dynamodb::{DynamoDb, DynamoDbError};
 use crate::gateway::{Gateway, RouteError};
 use crate::lambda::watch::WatchError;
 use crate::lambda::{Invoke, InvokeError, Lambda, Runtime, Watch, runtime};
+use crate::logs::Forwarder;
 use crate::mysql::{self, MySqlError};
+use crate::process::Listener;
 use crate::queue::Queues;
 use crate::spec::Stack;
 use crate::state::{Process, Run, State, StateError, make_runtime_directory, remove_runtime_directory};
@@ -85,6 +87,9 @@ pub enum StackError {
     /// A function does not run.
     #[error("the function {0} does not start: {1}\nits log: {2}")]
     Function(String, InvokeError, String),
+    /// The log store's settings cannot be used.
+    #[error("log-consume: {0}")]
+    Settings(#[from] ConfigError),
     /// The issuer would not be one.
     #[error("{0}")]
     Issuer(String),
@@ -98,6 +103,7 @@ pub struct Running {
     mysql: Arc<mysql::Server>,
     dynamodb: DynamoDb,
     lambda: Lambda,
+    forwarder: Option<Forwarder>,
     /// Claims stop first, then the front door, then the servers behind it.
     stop_workers: watch::Sender<bool>,
     stop_doors: watch::Sender<bool>,
@@ -160,7 +166,9 @@ pub async fn start(state: State, options: Options, progress: impl Fn(&str)) -> R
     state.record(&run_with(&run, mysql.pid(), &[]));
 
     progress("starting the functions");
-    let lambda = start_lambda(&state, &options, &stack, &run, &clock, &entropy).await?;
+    let forwarder = Forwarder::start(&stack, queues.clone(), clock.clone())?;
+    let listener = forwarder.as_ref().map(Forwarder::listener);
+    let lambda = start_lambda(&state, &options, &stack, &run, (&clock, &entropy), listener).await?;
     run.lambda_endpoint = lambda.endpoint();
     let (_, no_functions) = watch::channel(Vec::new());
     let functions = match &lambda {
@@ -187,7 +195,20 @@ pub async fn start(state: State, options: Options, progress: impl Fn(&str)) -> R
     }
     let gateway = Gateway::new(&stack.routes, lambda.clone(), clock, entropy)?;
     doors.spawn(gateway.serve(front, doors_stopped));
-    Ok(Running { state, run, stack, mysql, dynamodb, lambda, stop_workers, stop_doors, workers, doors, keeper })
+    Ok(Running {
+        state,
+        run,
+        stack,
+        mysql,
+        dynamodb,
+        lambda,
+        forwarder,
+        stop_workers,
+        stop_doors,
+        workers,
+        doors,
+        keeper,
+    })
 }
 
 impl Running {
@@ -231,6 +252,9 @@ impl Running {
             Lambda::Watch(watch) => watch.child().stop(Duration::from_secs(5)).await,
             Lambda::Runtime(runtime) => runtime.stop().await,
         }
+        if let Some(forwarder) = self.forwarder.take() {
+            forwarder.stop().await;
+        }
         self.keeper.abort_all();
         self.dynamodb.stop().await;
         self.mysql.stop().await;
@@ -267,13 +291,13 @@ async fn start_lambda(
     options: &Options,
     stack: &Stack,
     run: &Run,
-    clock: &Clock,
-    entropy: &Entropy,
+    (clock, entropy): (&Clock, &Entropy),
+    listener: Option<Listener>,
 ) -> Result<Lambda, StackError> {
     match &options.mode {
         Mode::Watch { cargo_lambda } => {
             let log = state.path("logs/functions.log");
-            let watch = Watch::start(&options.root, cargo_lambda, &state.path("env"), &log).await?;
+            let watch = Watch::start(&options.root, cargo_lambda, &state.path("env"), &log, listener).await?;
             Ok(Lambda::Watch(watch))
         }
         Mode::Release { binaries } => {
@@ -287,6 +311,7 @@ async fn start_lambda(
                 environment: endpoints(run),
                 clock: clock.clone(),
                 entropy: entropy.clone(),
+                listener,
             };
             Ok(Lambda::Runtime(Runtime::start(&stack.functions, options).await?))
         }

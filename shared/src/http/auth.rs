@@ -4,6 +4,7 @@ use http::header::AUTHORIZATION;
 use http::{HeaderMap, StatusCode};
 
 use super::{Problem, TokenProblem};
+use crate::telemetry::note_org;
 use crate::token::{AccessClaims, KeySource, Verifier};
 
 /// The token in the one `Authorization: Bearer` header.
@@ -25,7 +26,7 @@ pub fn bearer(headers: &HeaderMap) -> Result<&str, Problem> {
     })
 }
 
-/// The caller, when its token is good and grants `scope`.
+/// The caller, when its token is good and grants `scope`; the request's log lines learn of the org.
 ///
 /// # Errors
 /// 401 without a good token, 403 without the scope, 503 when the token could not be checked.
@@ -35,6 +36,7 @@ pub async fn authenticate<K: KeySource>(
     scope: &str,
 ) -> Result<AccessClaims, Problem> {
     let claims = verifier.access_token(bearer(headers)?).await.map_err(TokenProblem)?;
+    note_org(&claims.org);
     if claims.has_scope(scope) {
         return Ok(claims);
     }

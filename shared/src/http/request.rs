@@ -88,7 +88,9 @@ async fn enter(State(door): State<Door>, mut request: Request, next: Next) -> Re
     let info = RequestInfo::of(&request, &door.entropy);
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let id = HeaderValue::try_from(&info.request_id).ok();
-    let span = tracing::info_span!("request", request_id = info.request_id, trace_id = info.trace.trace_id());
+    let (request_id, trace_id) = (info.request_id.as_str(), info.trace.trace_id());
+    // Of the highest level: whatever is logged, it tells of which request. `note_org` fills in the org.
+    let span = tracing::error_span!("request", request_id, trace_id, org = tracing::field::Empty);
     request.extensions_mut().insert(info);
     let mut response = next.run(request).instrument(span.clone()).await;
     span.in_scope(|| tracing::info!(%method, path, status = response.status().as_u16(), "answered"));

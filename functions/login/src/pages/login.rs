@@ -19,7 +19,7 @@ use http::{HeaderMap, StatusCode};
 use super::{PageError, form, page, see_other, with_cookie};
 use crate::admin::{MAX_EMAIL, MAX_PASSWORD};
 use crate::app::App;
-use crate::audit::Event;
+use crate::audit::{self, Event};
 use crate::csrf::{self, Csrf};
 use crate::oauth::authorize;
 use crate::params::Params;
@@ -100,7 +100,8 @@ async fn verify(app: &App, info: &RequestInfo, email: &str, password: Secret) ->
         }
         (None, _) => app.envelope(info, Event::by_nobody("login.failed").ended(Outcome::Failure, "unknown_user")),
     };
-    app.publisher.publish(&[event]).await?;
+    app.publisher.publish(std::slice::from_ref(&event)).await?;
+    audit::log(&event);
     app.metrics.count(Metric::Refusals);
     Ok(None)
 }

@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::runtime_api;
 use super::{Invoke, InvokeError};
-use crate::process::{Child, Spec};
+use crate::process::{Child, Listener, Spec};
 use crate::spec::FunctionSpec;
 
 /// The most processes of one function.
@@ -39,6 +39,8 @@ pub struct Options {
     pub clock: Clock,
     /// Invocation ids.
     pub entropy: Entropy,
+    /// Who is told every line that the functions write.
+    pub listener: Option<Listener>,
 }
 
 /// A process of a function, for whoever keeps the books.
@@ -121,8 +123,8 @@ impl Runtime {
     /// # Errors
     /// When no port can be had.
     pub async fn start(functions: &BTreeMap<String, FunctionSpec>, options: Options) -> std::io::Result<Self> {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
-        let base = listener.local_addr()?.to_string();
+        let socket = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let base = socket.local_addr()?.to_string();
         let functions = functions.values().map(|spec| {
             let function = Function { spec: spec.clone(), state: Mutex::default(), work: Notify::new() };
             (spec.name.clone(), function)
@@ -135,7 +137,7 @@ impl Runtime {
             stopped: watch::Sender::default(),
         };
         let runtime = Self(Arc::new(inner));
-        tokio::spawn(runtime_api::serve(listener, Arc::clone(&runtime.0), runtime.0.stopped.subscribe()));
+        tokio::spawn(runtime_api::serve(socket, Arc::clone(&runtime.0), runtime.0.stopped.subscribe()));
         for name in runtime.0.functions.keys() {
             runtime.0.add_instance(name);
         }
@@ -260,7 +262,8 @@ impl Inner {
     async fn supervise(self: Arc<Self>, name: String, instance: u64) {
         let Some(function) = self.functions.get(&name) else { return };
         let begun = Instant::now();
-        let ended = match Child::start(&self.process(&function.spec, instance)).await {
+        let spec = self.process(&function.spec, instance);
+        let ended = match Child::start(&spec).await {
             Err(error) => error.to_string(),
             Ok(child) => {
                 let child = Arc::new(child);
@@ -319,6 +322,7 @@ impl Inner {
             env,
             directory: None,
             log: self.options.logs.join(format!("{}.log", spec.name)),
+            listener: self.options.listener.clone(),
         }
     }
 

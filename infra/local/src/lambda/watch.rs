@@ -12,7 +12,7 @@ use axum::body::Bytes;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::{Invoke, InvokeError};
-use crate::process::{Child, Spec, StartError};
+use crate::process::{Child, Listener, Spec, StartError};
 
 /// A rebuild may stand between an invocation and its answer.
 const TIMEOUT: Duration = Duration::from_secs(300);
@@ -40,11 +40,17 @@ pub enum WatchError {
 }
 
 impl Watch {
-    /// Starts it for the workspace at `root`.
+    /// Starts it for the workspace at `root`; `listener` is told every line of its output: cargo's and the functions'.
     ///
     /// # Errors
     /// When it cannot be started, or ends before it listens.
-    pub async fn start(root: &Path, program: &Path, env_file: &Path, log: &Path) -> Result<Self, WatchError> {
+    pub async fn start(
+        root: &Path,
+        program: &Path,
+        env_file: &Path,
+        log: &Path,
+        listener: Option<Listener>,
+    ) -> Result<Self, WatchError> {
         // Given back at once and taken by the child: nothing else asks for ports in between.
         let port = TcpListener::bind(("127.0.0.1", 0)).await?.local_addr()?.port();
         let mut args: Vec<String> =
@@ -55,9 +61,11 @@ impl Watch {
             name: "cargo lambda watch".into(),
             program: program.into(),
             args,
-            env: BTreeMap::new(),
+            // The functions inherit it: cargo's own lines are told from theirs, which are JSON.
+            env: BTreeMap::from([("AWS_LAMBDA_LOG_FORMAT".into(), "JSON".into())]),
             directory: Some(root.into()),
             log: log.into(),
+            listener,
         };
         let child = Arc::new(Child::start(&spec).await?);
         loop {

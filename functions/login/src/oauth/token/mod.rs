@@ -16,6 +16,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
 use echo_shared::http::{RequestInfo, content_type, read_body};
+use echo_shared::telemetry::note_org;
 use http::header::CACHE_CONTROL;
 use http::{HeaderMap, StatusCode};
 use serde::Serialize;
@@ -44,6 +45,7 @@ pub async fn post(State(app): State<Arc<App>>, info: RequestInfo, headers: Heade
 async fn answer(app: &App, info: &RequestInfo, headers: &HeaderMap, body: Body) -> Result<Tokens, Failure> {
     let call = Call { app, info, params: form(headers, body).await? };
     let client = authenticate::client(&call, headers).await?;
+    note_org(&client.org);
     match call.params.get("grant_type") {
         Some("authorization_code") => code::redeem(&call, &client).await,
         Some("client_credentials") => client::issue(&call, &client).await,

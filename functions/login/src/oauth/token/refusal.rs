@@ -9,7 +9,7 @@ use http::{HeaderValue, StatusCode};
 use serde_json::json;
 
 use crate::app::App;
-use crate::audit::Event;
+use crate::audit::{self, Event};
 use crate::error::Unavailable;
 use crate::store::{Client, Session};
 
@@ -154,9 +154,10 @@ impl Failure {
         };
         if !refusal.recorded {
             let event = app.envelope(info, refusal.event());
-            if let Err(error) = app.publisher.publish(&[event]).await {
+            if let Err(error) = app.publisher.publish(std::slice::from_ref(&event)).await {
                 return unavailable(&error.into());
             }
+            audit::log(&event);
         }
         app.metrics.count(Metric::Refusals);
         refusal.answer()

@@ -113,6 +113,7 @@ impl Cluster {
             env: BTreeMap::new(),
             directory: None,
             log: self.log.clone(),
+            listener: None,
         }
     }
 
