@@ -75,7 +75,30 @@ pub async fn json(request: RequestBuilder) -> Result<Value, Failure> {
     Ok(serde_json::from_str(&text).unwrap_or_default())
 }
 
-/// An answer that is no error; an error answer becomes a sentence.
+/// An error answer, as a sentence.
+#[derive(Debug)]
+pub struct Refusal {
+    /// Its status.
+    pub status: StatusCode,
+    /// What OAuth calls the error (RFC 6749 section 5.2); empty when the answer names none.
+    pub code: String,
+    said: String,
+}
+
+impl std::error::Error for Refusal {}
+
+impl std::fmt::Display for Refusal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.status, crate::show::plain(&self.said))
+    }
+}
+
+/// The error answer that a command failed with, if that was it.
+pub fn refusal(error: &Failure) -> Option<&Refusal> {
+    error.downcast_ref()
+}
+
+/// An answer that is no error; an error answer becomes a [`Refusal`].
 pub async fn ok(response: Response) -> Result<Response, Failure> {
     let status = response.status();
     if status == StatusCode::OK {
@@ -85,7 +108,8 @@ pub async fn ok(response: Response) -> Result<Response, Failure> {
     let json: Value = serde_json::from_str(&text).unwrap_or_default();
     let member = |name: &str| json.get(name).and_then(Value::as_str);
     let said = member("detail").or(member("error_description")).or(member("error")).unwrap_or(&text);
-    Err(format!("{status}: {}", crate::show::plain(said)).into())
+    let code = member("error").unwrap_or_default().to_owned();
+    Err(Refusal { status, code, said: said.to_owned() }.into())
 }
 
 /// A string member of an answer.

@@ -6,7 +6,6 @@ mod keys;
 mod list;
 mod parts;
 mod progress;
-mod session;
 mod show;
 mod tail;
 mod verify;
@@ -14,6 +13,9 @@ mod verify;
 use clap::Subcommand;
 
 use crate::Failure;
+
+/// The scope of everything that is read here.
+pub const SCOPE: &str = "audit.read";
 
 /// Read the audit log, and verify it.
 #[derive(Subcommand)]

@@ -5,8 +5,10 @@ mod audit;
 mod bench;
 mod bootstrap;
 mod login;
+mod logs;
 mod queue;
 mod seed;
+mod session;
 mod show;
 mod token;
 mod up;
@@ -39,6 +41,9 @@ enum Command {
     /// Read the audit log
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Search log lines, follow them, and tell the story of a request
+    #[command(subcommand)]
+    Logs(logs::Logs),
     /// Look into the queues, here or in the cloud
     #[command(subcommand)]
     Queue(queue::Queue),
@@ -80,6 +85,7 @@ async fn main() -> ExitCode {
         Command::Token(token) => token.run().await,
         Command::Bench(bench) => bench.run().await,
         Command::Audit(audit) => audit.run().await,
+        Command::Logs(logs) => logs.run().await,
         Command::Queue(queue) => queue.run().await,
     };
     match done {

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 
+use super::SCOPE;
 use super::parts::Parts;
 use super::progress::Progress;
-use super::session::Reader;
 use crate::Failure;
+use crate::session::Reader;
 
 /// Write out the whole log of the token's org, in its order. JSON Lines ends with the signed checkpoint: `echoctl audit
 /// verify FILE` needs nothing else.
@@ -44,7 +45,7 @@ impl Export {
             Format::Csv => "csv",
             Format::Ocsf => "ocsf",
         };
-        let mut parts = Parts::new(self.reader.open().await?, format);
+        let mut parts = Parts::new(self.reader.open(SCOPE).await?, format);
         match &self.output {
             Some(path) => to_file(&mut parts, path).await,
             None => copy(&mut parts, &mut std::io::stdout()).await,

@@ -8,8 +8,10 @@ use clap::Args;
 use echo_shared::audit::note::VerifierKey;
 use echo_verify::keys_in;
 
-use super::session::Session;
+use super::list::items;
 use crate::Failure;
+use crate::api::member;
+use crate::session::Session;
 
 /// More than the last line of any export has.
 const LAST: u64 = 256 * 1024;
@@ -33,7 +35,7 @@ impl Pinned {
         if self.any() {
             return Ok(self.keys.clone());
         }
-        let keys = session.keys().await?;
+        let keys = keys_of(session).await?;
         warn("the server itself", &keys);
         Ok(keys)
     }
@@ -49,6 +51,13 @@ impl Pinned {
         }
         Ok(keys)
     }
+}
+
+/// The keys that the log says are its own.
+async fn keys_of(session: &mut Session<'_>) -> Result<Vec<VerifierKey>, Failure> {
+    let nothing: [(&str, &str); 0] = [];
+    let answer = session.json("/audit/v1/keys", &nothing).await?;
+    items(&answer).map(|item| Ok(member(item, "vkey")?.parse()?)).collect()
 }
 
 fn warn(whose: &str, keys: &[VerifierKey]) {

@@ -3,8 +3,9 @@
 use clap::Args;
 use serde_json::Value;
 
-use super::session::Reader;
+use super::SCOPE;
 use crate::Failure;
+use crate::session::Reader;
 use crate::show::{plain, table};
 
 /// Which entries.
@@ -69,7 +70,7 @@ impl List {
         let mut query = self.filters.query();
         query.extend(given([("text", &self.text), ("from", &self.from), ("to", &self.to), ("cursor", &self.cursor)]));
         query.push(("limit", &self.limit));
-        let answer = self.reader.open().await?.json("/audit/v1/events", &query).await?;
+        let answer = self.reader.open(SCOPE).await?.json("/audit/v1/events", &query).await?;
         if self.json {
             println!("{answer}");
         } else {
@@ -91,7 +92,7 @@ fn print(answer: &Value) {
     }
 }
 
-/// The entries of a page.
+/// The elements of a list that was answered.
 pub fn items(answer: &Value) -> impl DoubleEndedIterator<Item = &Value> {
     answer.get("items").and_then(Value::as_array).into_iter().flatten()
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use axum::body::Bytes;
 
-use super::session::Session;
 use crate::Failure;
+use crate::session::Session;
 
 /// Where the next part is.
 const NEXT: &str = "x-next-cursor";

@@ -15,8 +15,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::SCOPE;
 use super::keys::Pinned;
-use super::session::Reader;
+use crate::session::Reader;
 use crate::show::{plain, table};
 use crate::{Failure, Refuted};
 
@@ -92,7 +93,7 @@ struct Committed {
 impl Show {
     /// Prints what was found: an id is unique for each source alone, so it may be several.
     pub async fn run(self) -> Result<(), Failure> {
-        let mut session = self.reader.open().await?;
+        let mut session = self.reader.open(SCOPE).await?;
         let keys = self.pinned.or_of(&mut session).await?;
         // Not as a part of the path: gateways differ in what they make of an id with a slash in it.
         let text = session.get("/audit/v1/events", &[("id", &self.id)]).await?.text().await?;

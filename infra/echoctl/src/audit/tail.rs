@@ -6,9 +6,10 @@ use std::time::Duration;
 use clap::Args;
 use serde_json::Value;
 
+use super::SCOPE;
 use super::list::{Filters, items, row};
-use super::session::{Reader, Session};
 use crate::Failure;
+use crate::session::{Reader, Session};
 use crate::up::Stop;
 
 /// Between two looks.
@@ -44,7 +45,7 @@ impl Tail {
     }
 
     async fn follow(&self) -> Result<(), Failure> {
-        let mut session = self.reader.open().await?;
+        let mut session = self.reader.open(SCOPE).await?;
         let mut seen = BTreeSet::new();
         let first = self.look(&mut session, &mut seen, FIRST).await?;
         first.iter().take(FIRST).rev().for_each(|entry| self.print(entry));

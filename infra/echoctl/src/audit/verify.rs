@@ -11,11 +11,12 @@ use echo_shared::audit::note::VerifierKey;
 use echo_verify::{Finding, Rejected, Verified, Verifier};
 use serde_json::json;
 
+use super::SCOPE;
 use super::checkpoints::know;
 use super::keys::Pinned;
 use super::parts::Parts;
 use super::progress::Progress;
-use super::session::Reader;
+use crate::session::Reader;
 use crate::show::plain;
 use crate::{Failure, Refuted};
 
@@ -67,7 +68,7 @@ impl Verify {
     }
 
     async fn live(&self) -> Result<Outcome, Failure> {
-        let mut session = self.reader.open().await?;
+        let mut session = self.reader.open(SCOPE).await?;
         let mut verifier = self.verifier(self.pinned.or_of(&mut session).await?)?;
         if let Some(finding) = know(&mut verifier, &self.checkpoints)? {
             return Ok(Err(finding.into()));
