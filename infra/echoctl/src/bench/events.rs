@@ -9,9 +9,13 @@ use echo_local::gateway::payload::{self, Incoming};
 use echo_shared::clock::{Clock, sortable};
 use echo_shared::config::Issuer;
 use echo_shared::entropy::Entropy;
-use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use echo_shared::event::{Envelope, log};
+use echo_shared::log::block::Block;
+use http::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HOST};
 use http::request::Builder;
 use http::{Request, StatusCode};
+use opentelemetry_proto::tonic::logs::v1::{LogRecord, LogsData, ResourceLogs, ScopeLogs};
+use prost::Message;
 use serde_json::{Value, json};
 use url::form_urlencoded;
 
@@ -19,6 +23,8 @@ use crate::{Failure, seed};
 
 /// Records in a batch: as many as one request to SQS receives.
 const BATCH: usize = 10;
+/// Days that log lines are kept.
+const DAYS: u32 = 30;
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// Makes events for one stack.
@@ -49,6 +55,7 @@ impl Events {
             "ingest" => self.post("/events", token, &self.reported()),
             "query" => self.get("/audit/v1/events?limit=20", Some(token)),
             "audit-consume" => Ok(batch(&self.audit_events(BATCH))),
+            "log-consume" => Ok(batch(&self.log_events(BATCH)?)),
             "relay" => Ok(json_bytes(&json!({"version": "0", "detail-type": "Scheduled Event", "detail": {}}))),
             super::lab::FLOOR => self.get("/", None),
             other => Err(format!("bench knows no event for the function `{other}`; add one to events.rs").into()),
@@ -113,6 +120,50 @@ impl Events {
         (0..count).map(event).collect()
     }
 
+    /// Log lines as an exporter sends them: `body` is of `content_type`, in gzip or not.
+    ///
+    /// # Errors
+    /// Never for good media types.
+    pub fn logs(&self, token: &str, content_type: &str, gzip: bool, body: Bytes) -> Result<Bytes, Failure> {
+        let request = Request::post("/v1/logs").header(AUTHORIZATION, format!("Bearer {token}"));
+        let request = request.header(CONTENT_TYPE, content_type);
+        self.http(if gzip { request.header(CONTENT_ENCODING, "gzip") } else { request }, body)
+    }
+
+    /// A block of log lines as ingest puts it into the queue `log`.
+    pub fn log_event(&self, block: &Block) -> String {
+        let event = Envelope {
+            specversion: "1.0".into(),
+            id: block.id.to_string(),
+            source: format!("/clients/{}", seed::SERVICE_ID),
+            event_type: log::TYPE.into(),
+            time: self.clock.now(),
+            subject: None,
+            org: "demo".into(),
+            traceparent: None,
+            datacontenttype: "application/json".into(),
+            data: log::Packed::new(block, DAYS).to_data(),
+        };
+        event.to_body()
+    }
+
+    /// So many of them, all different, each with one line.
+    fn log_events(&self, count: usize) -> Result<Vec<String>, Failure> {
+        let event = |number: usize| -> Result<String, Failure> {
+            // A first byte of its own: as many postings every time.
+            let [_, rest @ ..] = self.entropy.bytes::<16>();
+            let record = LogRecord {
+                time_unix_nano: u64::try_from(self.clock.now().unix_timestamp_nanos())?,
+                trace_id: [&[u8::try_from(number % 256)?][..], &rest].concat(),
+                ..Default::default()
+            };
+            let scope_logs = vec![ScopeLogs { log_records: vec![record], ..Default::default() }];
+            let logs = LogsData { resource_logs: vec![ResourceLogs { scope_logs, ..Default::default() }] };
+            Ok(self.log_event(&Block::pack(&logs.encode_to_vec())?))
+        };
+        (0..count).map(event).collect()
+    }
+
     fn reported(&self) -> Value {
         json!({
             "specversion": "1.0", "id": self.entropy.uuid_v7(self.clock.now()).to_string(), "type": "audit",
@@ -163,7 +214,9 @@ pub fn batch(bodies: &[String]) -> Bytes {
 pub fn check(function: &str, answer: &Bytes) -> Result<(), Failure> {
     let json: Value = serde_json::from_slice(answer)?;
     let done = match function {
-        "audit-consume" => json.get("batchItemFailures").and_then(Value::as_array).is_some_and(Vec::is_empty),
+        "audit-consume" | "log-consume" => {
+            json.get("batchItemFailures").and_then(Value::as_array).is_some_and(Vec::is_empty)
+        }
         "relay" => json.is_null(),
         "ingest" => json.get("statusCode") == Some(&json!(202)),
         _ => json.get("statusCode") == Some(&json!(200)),

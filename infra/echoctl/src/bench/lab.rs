@@ -45,6 +45,9 @@ pub struct Lab {
     issuer: Instance,
     /// What feeds audit-consume.
     mapping: MappingSpec,
+    mappings: Vec<MappingSpec>,
+    /// SQS behind the recorder.
+    sqs_endpoint: String,
     tables: Vec<TableSpec>,
     queues: Queues,
     guard: Guard,
@@ -75,11 +78,12 @@ impl Lab {
         let mysql = mysql::Server::start(&state.path("mysql"), directory, &state.path("logs/mysql.log")).await?;
         let dynamodb = DynamoDb::start(database).await?;
         let door = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let sqs_endpoint = format!("http://{}", door.local_addr()?);
         let keys = Arc::new(OnceLock::new());
         let mut servers = JoinSet::new();
         let recorders = Recorders {
             dynamodb: Recorder::start(Service::DynamoDb, dynamodb.endpoint()).await?,
-            sqs: Recorder::start(Service::Sqs, format!("http://{}", door.local_addr()?)).await?,
+            sqs: Recorder::start(Service::Sqs, sqs_endpoint.as_str()).await?,
             jwks: Recorder::start(Service::Jwks, serve_keys(&mut servers, Arc::clone(&keys)).await?).await?,
         };
         let issuer = Issuer::parse(recorders.jwks.endpoint())?;
@@ -102,6 +106,8 @@ impl Lab {
             recorders,
             issuer,
             mapping,
+            mappings: stack.mappings,
+            sqs_endpoint,
             tables: stack.tables,
             queues,
             guard,
@@ -141,9 +147,37 @@ impl Lab {
     /// # Errors
     /// When it cannot be started.
     pub async fn launch_unrecorded(&self, name: &str) -> Result<Instance, Failure> {
+        self.launch_with(name, &[("AWS_ENDPOINT_URL_DYNAMODB", self.dynamodb.endpoint())]).await
+    }
+
+    /// Starts a process of a function with other values for some of its variables.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub async fn launch_with(&self, name: &str, variables: &[(&str, &str)]) -> Result<Instance, Failure> {
         let mut function = self.function(name)?.clone();
-        function.environment.insert("AWS_ENDPOINT_URL_DYNAMODB".into(), self.dynamodb.endpoint().into());
+        let variables = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        function.environment.extend(variables);
         Instance::start(&function, &self.guard, None).await
+    }
+
+    /// What feeds a function.
+    ///
+    /// # Errors
+    /// When nothing does.
+    pub fn mapping(&self, function: &str) -> Result<&MappingSpec, Failure> {
+        let found = self.mappings.iter().find(|mapping| mapping.function == function);
+        found.ok_or_else(|| format!("the template feeds {function} from no queue").into())
+    }
+
+    /// The queues behind the recorder.
+    pub fn queues(&self) -> &Queues {
+        &self.queues
+    }
+
+    /// SQS behind the recorder.
+    pub fn sqs_endpoint(&self) -> &str {
+        &self.sqs_endpoint
     }
 
     /// The most events that audit-consume gets at once.

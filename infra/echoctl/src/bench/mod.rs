@@ -2,8 +2,8 @@
 //!
 //! [`lab`] is the surroundings: MariaDB, SQS and DynamoDB behind a [`recorder`] each, the demo organisation, and the
 //! functions, each run as an [`instance`]. [`cold`] measures starts, speed and size, [`cost`] what AWS would charge,
-//! [`audit`] the audit log, [`queue`] the local queue by itself. [`limits`] is the gate. Times depend on the machine
-//! and are never gated.
+//! [`audit`] the audit log, [`logs`] the log store, [`queue`] the local queue by itself. [`limits`] is the gate. Times
+//! depend on the machine and are never gated.
 
 mod audit;
 mod cold;
@@ -13,6 +13,7 @@ mod guard;
 mod instance;
 mod lab;
 mod limits;
+mod logs;
 mod prices;
 mod queue;
 mod recorder;
@@ -52,6 +53,8 @@ enum What {
     Queue(queue::Options),
     /// The audit log: how fast it takes entries, proves, finds and is verified, and what an entry takes
     Audit(audit::Options),
+    /// The log store: what lines take in it and cost, how fast they come in, how soon a trace is found
+    Logs(logs::Options),
 }
 
 /// What was measured: tables for people, and the same for machines.
@@ -105,7 +108,12 @@ impl Bench {
             // Gigabytes that the disk would still be busy with.
             let _ = std::fs::remove_dir_all(&directory);
         }
-        if matches!(self.what, Some(What::Queue(_) | What::Audit(_))) {
+        if matches!(self.what, None | Some(What::Logs(_))) {
+            let directory = directory.join("logs");
+            self.logs(root, &directory, &mut stop, &mut found).await?;
+            let _ = std::fs::remove_dir_all(&directory);
+        }
+        if matches!(self.what, Some(What::Queue(_) | What::Audit(_) | What::Logs(_))) {
             return Ok(found);
         }
         let mut lab = start(root, directory, None, &mut stop).await?;
@@ -123,6 +131,18 @@ impl Bench {
         let mut lab = start(root, directory, Some(&directory.join(audit::DATABASE)), stop).await?;
         let done = tokio::select! {
             done = audit::run(options, directory, &mut lab, found) => done,
+            () = stop.wait() => Err(stopped()),
+        };
+        lab.stop().await;
+        done
+    }
+
+    async fn logs(&self, root: &Path, directory: &Path, stop: &mut Stop, found: &mut Findings) -> Result<(), Failure> {
+        let all = logs::Options::default();
+        let options = if let Some(What::Logs(options)) = &self.what { options } else { &all };
+        let mut lab = start(root, directory, Some(&directory.join(audit::DATABASE)), stop).await?;
+        let done = tokio::select! {
+            done = logs::run(options, &mut lab, found) => done,
             () = stop.wait() => Err(stopped()),
         };
         lab.stop().await;
