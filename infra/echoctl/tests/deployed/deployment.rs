@@ -64,10 +64,13 @@ async fn the_operator_sees_the_queues(cloud: &Cloud) {
     };
     let stats = queue(&["stats"]).await;
     let names: Vec<_> = stats["queues"].as_array().unwrap().iter().map(|queue| &queue["queue"]).collect();
-    assert_eq!(names, ["echo-audit", "echo-audit-dead-letter"]);
-    assert_eq!((&stats["queues"][0]["failed"], &stats["queues"][1]["failed"]), (&0.into(), &Value::Null));
-    assert_eq!(queue(&["peek", "audit-dead-letter"]).await, Value::Null);
-    assert_eq!(queue(&["redrive", "audit"]).await["moved"], 0);
+    assert_eq!(names, ["echo-audit", "echo-audit-dead-letter", "echo-log", "echo-log-dead-letter"]);
+    for (name, place) in [("audit", 0), ("log", 2)] {
+        let (queued, dead) = (&stats["queues"][place], &stats["queues"][place + 1]);
+        assert_eq!((&queued["failed"], &dead["failed"]), (&0.into(), &Value::Null));
+        assert_eq!(queue(&["peek", &format!("{name}-dead-letter")]).await, Value::Null);
+        assert_eq!(queue(&["redrive", name]).await["moved"], 0);
+    }
 }
 
 async fn keys(echo: &Echo) -> Value {

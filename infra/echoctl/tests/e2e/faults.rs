@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use echo_shared::log::header::Header;
+use echo_shared::table::Item;
 use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
 use sqlx::{ConnectOptions, Row};
 
@@ -32,22 +34,29 @@ pub async fn drop_waiting_sends_and_unlock(stack: &Stack, locker: &mut MySqlConn
 
 /// How many events lie in the outbox.
 pub async fn outbox(stack: &Stack) -> usize {
-    scan(stack, "echo-outbox").await
+    scan(stack, "echo-outbox").await.len()
 }
 
 /// How many items the audit log has: chunks, markers, tiles.
 pub async fn audit_items(stack: &Stack) -> usize {
-    scan(stack, "echo-audit_log").await
+    scan(stack, "echo-audit_log").await.len()
 }
 
-async fn scan(stack: &Stack, table: &str) -> usize {
+/// The headers of all blocks in the log store, whoever wrote them.
+pub async fn log_headers(stack: &Stack) -> Vec<Header> {
+    let items = scan(stack, "echo-log_store").await;
+    let headers = items.iter().filter_map(|item| item.get("header")).map(|header| header.as_b().unwrap());
+    headers.map(|header| Header::from_bytes(header.as_ref()).unwrap()).collect()
+}
+
+async fn scan(stack: &Stack, table: &str) -> Vec<Item> {
     let run = stack.run();
     let client = echo_local::dynamodb::client(run["dynamodb_endpoint"].as_str().unwrap());
-    let (mut items, mut start) = (0, None);
+    let (mut items, mut start) = (Vec::new(), None);
     loop {
         let scan = client.scan().table_name(table).consistent_read(true).set_exclusive_start_key(start);
         let page = scan.send().await.unwrap();
-        items += page.items().len();
+        items.extend(page.items.unwrap_or_default());
         match page.last_evaluated_key {
             Some(next) => start = Some(next),
             None => return items,

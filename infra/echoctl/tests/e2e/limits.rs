@@ -14,5 +14,5 @@ fn binaries_and_round_trips_are_within_their_limits() {
     let (found, said) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{said}");
     let found: serde_json::Value = serde_json::from_str(found.lines().last().unwrap()).unwrap();
-    assert_eq!(found["functions"].as_object().unwrap().len(), 6);
+    assert_eq!(found["functions"].as_object().unwrap().len(), 7);
 }

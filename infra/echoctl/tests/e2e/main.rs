@@ -6,6 +6,7 @@
 mod echo;
 mod faults;
 mod limits;
+mod logs;
 mod person;
 mod samples;
 mod scenario;

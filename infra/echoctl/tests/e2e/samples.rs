@@ -53,13 +53,14 @@ fn functions_do_not_start_without_their_configuration() {
     for (function, lacks) in [
         ("login", "ECHO_ISSUER, LOGIN_TABLE, OUTBOX_TABLE, ECHO_MASTER_KEY, AUDIT_QUEUE_URL, ECHO_STACK"),
         ("authorize", "ECHO_ISSUER, POLICY_TABLE, AUDIT_QUEUE_URL, ECHO_STACK"),
-        ("ingest", "ECHO_ISSUER, AUDIT_QUEUE_URL"),
-        ("query", "ECHO_ISSUER, AUDIT_LOG_TABLE, AUDIT_HEAD_TABLE, AUDIT_QUEUE_URL"),
+        ("ingest", "ECHO_ISSUER, AUDIT_QUEUE_URL, LOG_QUEUE_URL"),
+        ("query", "ECHO_ISSUER, AUDIT_LOG_TABLE, AUDIT_HEAD_TABLE, LOG_STORE_TABLE, AUDIT_QUEUE_URL"),
         (
             "audit-consume",
             "ECHO_ISSUER, ECHO_MASTER_KEY, AUDIT_KEY, AUDIT_LOG_TABLE, AUDIT_HEAD_TABLE, AUDIT_CHECKPOINT_BUCKET, \
              ECHO_STACK",
         ),
+        ("log-consume", "LOG_STORE_TABLE, ECHO_STACK"),
         ("relay", "OUTBOX_TABLE, AUDIT_QUEUE_URL, ECHO_STACK"),
     ] {
         let said = refusal(function, &[]);
@@ -73,36 +74,37 @@ fn functions_do_not_start_without_their_configuration() {
     }
 }
 
-/// Values that are no URLs or no key are refused at start, too, in the same line as what is missing.
+/// Values that are no URLs, no key or no settings are refused at start, too, in the same line as what is missing.
 #[test]
 fn functions_do_not_start_with_malformed_configuration() {
     let malformed = [
         ("ECHO_ISSUER", "https://echo.test/"),
         ("ECHO_MASTER_KEY", "c2hvcnQ="),
         ("AUDIT_QUEUE_URL", "echo-audit"),
+        ("LOG_QUEUE_URL", "echo-log"),
+        ("LOG_SETTINGS", r#"{"default": {"days": 0}}"#),
         ("AWS_ENDPOINT_URL", "localhost:9000"),
         ("AWS_ENDPOINT_URL_DYNAMODB", "tcp://localhost:9000"),
         ("AWS_ENDPOINT_URL_SQS", "http://"),
         ("SSL_CERT_FILE", "/nowhere"),
     ];
-    let (all, of_aws) = (&malformed[..], &malformed[3..]);
-    for (function, named) in [
-        ("login", all),
-        ("authorize", &[&malformed[..1], &malformed[2..]].concat()),
-        ("ingest", &[&malformed[..1], &malformed[2..]].concat()),
-        ("query", &[&malformed[..1], &malformed[2..]].concat()),
-        ("audit-consume", &[&malformed[..2], of_aws].concat()),
-        ("relay", &malformed[2..]),
+    // What is AWS's is every function's.
+    let of_aws = |key: &str| key.starts_with("AWS_") || key == "SSL_CERT_FILE";
+    for (function, own) in [
+        ("login", &["ECHO_ISSUER", "ECHO_MASTER_KEY", "AUDIT_QUEUE_URL"][..]),
+        ("authorize", &["ECHO_ISSUER", "AUDIT_QUEUE_URL"]),
+        ("ingest", &["ECHO_ISSUER", "AUDIT_QUEUE_URL", "LOG_QUEUE_URL", "LOG_SETTINGS"]),
+        ("query", &["ECHO_ISSUER", "AUDIT_QUEUE_URL", "LOG_SETTINGS"]),
+        ("audit-consume", &["ECHO_ISSUER", "ECHO_MASTER_KEY"]),
+        ("log-consume", &["LOG_SETTINGS"]),
+        ("relay", &["AUDIT_QUEUE_URL"]),
     ] {
         let said = refusal(function, &malformed);
         let (missing, wrong) = said.split_once("; correct ").unwrap_or_else(|| panic!("{said}"));
         assert!(missing.contains(": set ") && missing.contains("AWS_REGION"), "{said}");
         for (key, value) in malformed {
-            assert_eq!(
-                wrong.contains(&format!("{key} (")),
-                named.iter().any(|(name, _)| *name == key),
-                "{function}: {said}"
-            );
+            let named = of_aws(key) || own.contains(&key);
+            assert_eq!(wrong.contains(&format!("{key} (")), named, "{function}, {key}: {said}");
             assert!(key == "SSL_CERT_FILE" || !said.contains(value), "{said}");
         }
     }

@@ -8,13 +8,16 @@ use super::echo::count;
 use super::faults;
 use super::person::{self, Browser, PASSWORD};
 use super::stack::{Stack, StateDir, is_alive, signal};
-use super::{samples, story};
+use super::{logs, samples, story};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_act_is_in_the_audit_log_exactly_once() {
     let directory = StateDir::new("scenario");
     let stack = Stack::start(&directory.0, 0).await;
     story::sign_in_and_ask(&stack).await;
+    logs::a_trace_of_the_audit_log_leads_to_lines(&stack).await;
+    logs::lines_of_others_are_found(&stack).await;
+    logs::lines_are_followed(&stack).await;
     the_gateway_answers_hostile_requests_itself(&stack).await;
     let stack = kill_the_runner(stack, &directory).await;
     kill_login_before_it_publishes(&stack).await;
@@ -28,6 +31,7 @@ async fn every_act_is_in_the_audit_log_exactly_once() {
     keys.dedup();
     assert_eq!(keys.len(), all, "an event is in the log twice");
     the_log_proves_itself(&stack).await;
+    logs::lines_bring_no_lines(&stack).await;
     stop_leaves_nothing(stack).await;
 }
 

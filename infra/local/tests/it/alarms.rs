@@ -6,9 +6,11 @@ use std::path::Path;
 use serde_yaml_ng::Value;
 
 /// Alarm, namespace, metric, and whose metric it is.
-const ALARMS: [(&str, &str, &str, &str); 7] = [
+const ALARMS: [(&str, &str, &str, &str); 9] = [
     ("AuditDeadLetterAlarm", "AWS/SQS", "ApproximateNumberOfMessagesVisible", "AuditDeadLetterQueue"),
     ("AuditOldestMessageAlarm", "AWS/SQS", "ApproximateAgeOfOldestMessage", "AuditQueue"),
+    ("LogDeadLetterAlarm", "AWS/SQS", "ApproximateNumberOfMessagesVisible", "LogDeadLetterQueue"),
+    ("LogOldestMessageAlarm", "AWS/SQS", "ApproximateAgeOfOldestMessage", "LogQueue"),
     ("ServerErrorAlarm", "AWS/ApiGateway", "5xx", "Api"),
     ("OutboxAgeAlarm", "Echo", "OutboxAge", "AWS::StackName"),
     ("RelayErrorAlarm", "AWS/Lambda", "Errors", "RelayFunction"),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicI64, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 
-use aws_lambda_events::sqs::SqsEvent;
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use axum::Router;
 use axum::body::Body;
 use base64::Engine;
@@ -17,6 +17,7 @@ use echo_shared::clock::Clock;
 use echo_shared::config::Issuer;
 use echo_shared::entropy::Entropy;
 use echo_shared::event::Queue;
+use echo_shared::log::settings::Settings;
 use echo_shared::metric::{Metric, Metrics};
 use echo_shared::queue::{Outbox, Publisher};
 use echo_shared::secret::Secret;
@@ -25,6 +26,7 @@ use echo_shared::token::{KeySource, KeysUnavailable, SigningKey, Verifier};
 use http::{Request, StatusCode};
 use jsonwebtoken::DecodingKey;
 use serde_json::{Value, json};
+use tokio::net::TcpListener;
 use tower::ServiceExt;
 
 use super::support;
@@ -48,6 +50,9 @@ pub struct Echo {
     pub queues: Queues,
     /// The first of any number of consumers.
     pub audit: audit_consume::App,
+    /// The same for log lines.
+    pub logs: log_consume::App,
+    settings: Settings,
     measure: Metrics,
     clock: Clock,
     pub relay: relay::App,
@@ -61,11 +66,20 @@ pub struct Echo {
 
 impl Echo {
     pub async fn start() -> Self {
-        Self::behind(None).await
+        Self::build(None, Settings::default()).await
+    }
+
+    /// With what the orgs want of the log store, in the form of `LOG_SETTINGS`.
+    pub async fn with_settings(settings: &Value) -> Self {
+        Self::build(None, Settings::parse(&settings.to_string()).unwrap()).await
     }
 
     /// The functions reach tables and queues by these clients, when some are given; the tests always reach them.
     pub async fn behind(clients: Option<Aws>) -> Self {
+        Self::build(clients, Settings::default()).await
+    }
+
+    async fn build(clients: Option<Aws>, settings: Settings) -> Self {
         let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../template.yaml");
         let context = Context {
             stack_name: "echo".into(),
@@ -95,13 +109,16 @@ impl Echo {
         let table = |name: &str| Table::new(tables.clone(), format!("echo-{name}"));
         let own_table = |name: &str| Table::new(dynamodb.client(), format!("echo-{name}"));
         let audit_url = format!("{base_url}/echo-audit");
-        let publisher = Publisher::new(sqs.clone(), BTreeMap::from([(Queue::Audit, audit_url.clone())]));
+        let urls = [(Queue::Audit, audit_url.clone()), (Queue::Log, format!("{base_url}/echo-log"))];
+        let publisher = Publisher::new(sqs.clone(), BTreeMap::from(urls));
         let outbox = Outbox::new(table("outbox"), publisher.clone(), clock.clone());
 
         let ingest = ingest::App {
             issuer: issuer.clone(),
             verifier: verifier(),
             publisher: publisher.clone(),
+            settings: settings.clone(),
+            redactor: ingest::Redactor::new(),
             clock: clock.clone(),
             entropy: entropy.clone(),
         };
@@ -110,6 +127,8 @@ impl Echo {
             verifier: verifier(),
             log: table("audit_log"),
             heads: table("audit_head"),
+            log_store: table("log_store"),
+            settings: settings.clone(),
             publisher: publisher.clone(),
             clock: clock.clone(),
             entropy: entropy.clone(),
@@ -142,6 +161,8 @@ impl Echo {
                 ("authorize", authorize::router(Arc::new(authorize))),
             ]),
             audit: consumer(tables.clone(), 1, clock.clone(), metrics.clone()),
+            logs: log_consumer(tables.clone(), settings.clone(), clock.clone(), metrics.clone()),
+            settings,
             measure: metrics.clone(),
             clock: clock.clone(),
             relay: relay::App { outbox: outbox.clone(), clock: clock.clone(), metrics: metrics.clone() },
@@ -156,7 +177,7 @@ impl Echo {
         }
     }
 
-    /// The values that authorize, audit-consume and relay have measured.
+    /// The values that authorize, audit-consume, log-consume and relay have measured.
     pub fn measured(&self, metric: Metric) -> Vec<u64> {
         let lines = self.measured.lock().unwrap();
         let values = lines.iter().filter_map(|line| line.get(metric.name())).flat_map(|value| match value {
@@ -176,6 +197,25 @@ impl Echo {
         &self.queue_endpoint
     }
 
+    /// What the functions' clock shows.
+    pub fn now(&self) -> time::OffsetDateTime {
+        self.clock.now()
+    }
+
+    /// A client of the tables.
+    pub fn tables(&self) -> aws_sdk_dynamodb::Client {
+        self.dynamodb.client()
+    }
+
+    /// Serves a function's routes over HTTP; the URL. For callers that are other programs.
+    pub async fn listen(&self, function: &str) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let router = self.routers[function].clone();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        url
+    }
+
     /// Moves the functions' clock.
     pub fn pass(&self, seconds: i64) {
         self.seconds.fetch_add(seconds, SeqCst);
@@ -191,7 +231,7 @@ impl Echo {
         let now = Clock::system().unix() + self.seconds.load(SeqCst);
         let mut claims = json!({
             "iss": ISSUER, "sub": "demo-service", "client_id": "demo-service", "aud": ISSUER, "org": "demo",
-            "scope": "events.write audit.read authorize", "iat": now, "exp": now + 300, "jti": "j",
+            "scope": "events.write audit.read authorize logs.write logs.read", "iat": now, "exp": now + 300, "jti": "j",
         });
         change(&mut claims);
         self.key.sign("at+jwt", &claims).unwrap()
@@ -242,6 +282,12 @@ impl Echo {
         consumer(client, key_number, self.clock.clone(), self.measure.clone())
     }
 
+    /// One more consumer of log lines: a cold instance that reaches the table by `client`.
+    pub fn log_consumer(&self, client: Option<aws_sdk_dynamodb::Client>) -> log_consume::App {
+        let client = client.unwrap_or_else(|| self.dynamodb.client());
+        log_consumer(client, self.settings.clone(), self.clock.clone(), self.measure.clone())
+    }
+
     /// Hands bodies to audit-consume as one batch; the indices of those that failed.
     pub async fn consume(&self, bodies: &[String]) -> Vec<usize> {
         consume(&self.audit, bodies).await
@@ -287,12 +333,36 @@ fn consumer(client: aws_sdk_dynamodb::Client, key_number: u64, clock: Clock, met
     audit_consume::App { metrics, ..audit_consume::App::new(config, client, clock, Entropy::system()) }
 }
 
+fn log_consumer(
+    client: aws_sdk_dynamodb::Client,
+    settings: Settings,
+    clock: Clock,
+    metrics: Metrics,
+) -> log_consume::App {
+    let config = log_consume::Config { table: "echo-log_store".into(), settings, stack: "echo".into() };
+    let mut app = log_consume::App::new(config, client, clock);
+    app.metrics = metrics;
+    app
+}
+
 /// Hands bodies to a consumer as one batch; the indices of those that failed.
 pub async fn consume(consumer: &audit_consume::App, bodies: &[String]) -> Vec<usize> {
+    failed(audit_consume::handle(consumer, batch(bodies)).await.unwrap())
+}
+
+/// The same for a consumer of log lines.
+pub async fn consume_logs(consumer: &log_consume::App, bodies: &[String]) -> Vec<usize> {
+    failed(log_consume::handle(consumer, batch(bodies)).await.unwrap())
+}
+
+/// Bodies as one batch, whose message ids are their indices.
+fn batch(bodies: &[String]) -> SqsEvent {
     let records: Vec<Value> =
         bodies.iter().enumerate().map(|(n, body)| json!({"messageId": n.to_string(), "body": body})).collect();
-    let event: SqsEvent = serde_json::from_value(json!({ "Records": records })).unwrap();
-    let response = audit_consume::handle(consumer, event).await.unwrap();
+    serde_json::from_value(json!({ "Records": records })).unwrap()
+}
+
+fn failed(response: SqsBatchResponse) -> Vec<usize> {
     response.batch_item_failures.iter().map(|failure| failure.item_identifier.parse().unwrap()).collect()
 }
 

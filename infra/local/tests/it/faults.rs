@@ -503,6 +503,7 @@ async fn jumping_server(folder: &Path, clock: &Path) -> Child {
         env: environment.map(|(name, value)| (name.to_owned(), value.display().to_string())).into(),
         directory: None,
         log: folder.join("jump.log"),
+        listener: None,
     };
     Child::start(&spec).await.unwrap()
 }

@@ -60,6 +60,7 @@ async fn only_what_was_answered_for_is_deleted() {
         environment: BTreeMap::new(),
         clock: Clock::system(),
         entropy: Entropy::system(),
+        listener: None,
     };
     let runtime = Runtime::start(&BTreeMap::from([("f".into(), function)]), options).await.unwrap();
     let queues = Queues::new(database().await, q_and_dead(2, 2));

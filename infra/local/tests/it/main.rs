@@ -15,6 +15,8 @@ mod echo;
 mod faults;
 mod functions;
 mod lambda;
+mod line;
+mod logs;
 mod mapping;
 mod mysql;
 mod permissions;

@@ -13,17 +13,18 @@ use super::calls::{Source, files, text};
 type Right = (String, String);
 
 /// Which table a function means by "own": the one that it keeps under this name, or under any.
-const OWN_TABLES: [(&str, &[(&str, &str)]); 6] = [
+const OWN_TABLES: [(&str, &[(&str, &str)]); 7] = [
     ("login", &[("", "LoginTable")]),
     ("authorize", &[("", "PolicyTable")]),
     ("ingest", &[]),
     ("query", &[("log", "AuditLogTable"), ("table", "AuditLogTable"), ("heads", "AuditHeadTable")]),
     ("audit-consume", &[("log", "AuditLogTable"), ("heads", "AuditHeadTable")]),
+    ("log-consume", &[("", "LogStoreTable")]),
     ("relay", &[("", "OutboxTable")]),
 ];
 
 /// What a call needs. A method's own table is named before its dot, a request's by the last `.raw()`.
-const CALLS: [(&str, &[(&str, &str)]); 24] = [
+const CALLS: [(&str, &[(&str, &str)]); 29] = [
     (".find(", &[("dynamodb:GetItem", "own")]),
     (".partition(", &[("dynamodb:Query", "own")]),
     (".put(", &[("dynamodb:PutItem", "own")]),
@@ -34,9 +35,14 @@ const CALLS: [(&str, &[(&str, &str)]); 24] = [
     (".scan_page(", &[("dynamodb:Scan", "own")]),
     ("client.get_item(", &[("dynamodb:GetItem", "own")]),
     ("client.batch_get_item(", &[("dynamodb:BatchGetItem", "own")]),
+    ("client.put_item(", &[("dynamodb:PutItem", "own")]),
+    // Its parts need rights of their own.
+    ("client.transact_write_items(", &[("dynamodb:PutItem", "own")]),
     ("client.query(", &[("dynamodb:Query", "own")]),
     ("client.scan(", &[("dynamodb:Scan", "own")]),
     ("store::fetch(heads,", &[("dynamodb:BatchGetItem", "AuditHeadTable")]),
+    ("store::fetch(self.table,", &[("dynamodb:BatchGetItem", "LogStoreTable")]),
+    ("store::page(self.table,", &[("dynamodb:Query", "LogStoreTable")]),
     // One statement alone is an INSERT; in a transaction each needs its own right.
     ("insert_key(table,", &[("dynamodb:PartiQLInsert", "AuditHeadTable")]),
     ("move_head(heads,", &[("dynamodb:PartiQLInsert", "AuditHeadTable"), ("dynamodb:PartiQLUpdate", "AuditHeadTable")]),
@@ -46,6 +52,8 @@ const CALLS: [(&str, &[(&str, &str)]); 24] = [
     ("insert_node(log,", &[("dynamodb:PartiQLInsert", "AuditLogTable")]),
     ("s3.put_object(", &[("s3:PutObject", "AuditCheckpointBucket/*")]),
     (".publish(", &[("sqs:SendMessage", "AuditQueue")]),
+    // Who knows both queues publishes to both.
+    ("[Queue::Audit,Queue::Log]", &[("sqs:SendMessage", "LogQueue")]),
     (".writes(", &[("dynamodb:PutItem", "OutboxTable")]),
     (".flush(", &[("dynamodb:DeleteItem", "OutboxTable"), ("sqs:SendMessage", "AuditQueue")]),
     (
@@ -58,17 +66,27 @@ const CALLS: [(&str, &[(&str, &str)]); 24] = [
 const OTHER_ARGUMENTS: [&str; 4] = ["|", "'", "\"", "Metric::"];
 
 /// What Lambda does with a function's role: it reads the queue that the function works off.
-const LAMBDA: [(&str, &[(&str, &str)]); 1] = [(
-    "audit-consume",
-    &[
-        ("sqs:ReceiveMessage", "AuditQueue"),
-        ("sqs:DeleteMessage", "AuditQueue"),
-        ("sqs:GetQueueAttributes", "AuditQueue"),
-    ],
-)];
+const LAMBDA: [(&str, &[(&str, &str)]); 2] = [
+    (
+        "audit-consume",
+        &[
+            ("sqs:ReceiveMessage", "AuditQueue"),
+            ("sqs:DeleteMessage", "AuditQueue"),
+            ("sqs:GetQueueAttributes", "AuditQueue"),
+        ],
+    ),
+    (
+        "log-consume",
+        &[
+            ("sqs:ReceiveMessage", "LogQueue"),
+            ("sqs:DeleteMessage", "LogQueue"),
+            ("sqs:GetQueueAttributes", "LogQueue"),
+        ],
+    ),
+];
 
 /// Every request of the SDKs is made in one of these places; the other functions go through them.
-const SDK_CALLS: [(&str, &[&str]); 7] = [
+const SDK_CALLS: [(&str, &[&str]); 8] = [
     ("shared/src/table/mod.rs", &["get_item", "query", "scan", "delete_item", "transact_write_items"]),
     ("shared/src/queue/publish.rs", &["send_message_batch"]),
     ("functions/query/src/store.rs", &["query", "batch_get_item"]),
@@ -76,6 +94,7 @@ const SDK_CALLS: [(&str, &[&str]); 7] = [
     ("functions/audit-consume/src/copy.rs", &["scan", "put_object"]),
     ("functions/audit-consume/src/keys.rs", &["execute_transaction"]),
     ("functions/audit-consume/src/tree.rs", &["query"]),
+    ("functions/log-consume/src/store.rs", &["put_item", "transact_write_items"]),
 ];
 
 /// PartiQL stands in these places; what calls them stands in [`CALLS`].

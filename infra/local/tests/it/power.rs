@@ -85,6 +85,7 @@ impl Machine {
             env: environment.map(|(name, value)| (name.to_owned(), value.display().to_string())).into(),
             directory: None,
             log: self.folder.join("log"),
+            listener: None,
         };
         let child = Child::start(&spec).await.unwrap();
         let url = format!("mysql://root@localhost/echo?socket={}", self.folder.join("run/mysql.sock").display());

@@ -65,16 +65,19 @@ async fn http_samples_get_their_answer() {
 async fn queue_samples_fail_where_they_should() {
     let echo = Echo::start().await;
     let mut tried = 0;
-    let batches = |name: &str| name.starts_with("audit-consume.") && !name.ends_with(".schedule");
+    let batches = |name: &str| name.contains("-consume.") && !name.ends_with(".schedule");
     for (name, answer) in samples().iter().filter(|(name, _)| batches(name)) {
         let event = serde_json::from_str(&read(name)).unwrap();
-        let response = audit_consume::handle(&echo.audit, event).await.unwrap();
+        let response = match name.split('.').next().unwrap() {
+            "audit-consume" => audit_consume::handle(&echo.audit, event).await.unwrap(),
+            _ => log_consume::handle(&echo.logs, event).await.unwrap(),
+        };
         let identifiers = response.batch_item_failures.iter().map(|failure| failure.item_identifier.as_str());
         let failed = identifiers.collect::<Vec<_>>().join(" ");
         assert_eq!(format!("fails {}", if failed.is_empty() { "nothing" } else { &failed }), *answer, "{name}");
         tried += 1;
     }
-    assert_eq!(tried, 3);
+    assert_eq!(tried, 6);
     for name in ["relay.schedule", "audit-consume.schedule"] {
         let schedule: Value = serde_json::from_str(&read(name)).unwrap();
         assert_eq!(schedule["detail-type"], "Scheduled Event");

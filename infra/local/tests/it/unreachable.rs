@@ -1,17 +1,22 @@
 //! A queue or a table that cannot be reached is reported at once and tried again at the next request.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use echo_shared::aws::Aws;
 use echo_shared::config::Env;
+use echo_shared::event::Envelope;
+use echo_shared::log::line::Severity;
 use http::{Request, StatusCode};
+use opentelemetry_proto::tonic::logs::v1::LogsData;
+use prost::Message;
 use serde_json::{Value, json};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::echo::Echo;
-use super::support;
+use super::{logs, support};
 
 /// Longer than the SDK tries once, shorter than it would try for each of a batch's records.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -88,6 +93,53 @@ async fn ingest_without_its_queue() {
     queues.connect(echo.queue_endpoint());
     assert_eq!(post().await, StatusCode::ACCEPTED);
     assert!(!support::take(&echo.queues, "echo-audit").await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ingest_without_its_queue_for_lines() {
+    let (echo, _tables, queues) = cut_off().await;
+    let token = echo.token(|_| {});
+    let line = logs::record(echo.hour(), Severity::Info, "a line");
+    let body = LogsData { resource_logs: vec![logs::of("web", vec![line])] }.encode_to_vec();
+    let post = async || soon(echo.post_logs(&token, &[logs::PROTOBUF], body.clone())).await;
+    let (status, headers, _) = post().await;
+    // OTLP's exporters try again by themselves, after this pause.
+    assert_eq!(status, 503);
+    assert!(headers["retry-after"].to_str().unwrap().parse::<u32>().unwrap() > 0);
+    queues.connect(echo.queue_endpoint());
+    assert_eq!(post().await.0, 200);
+    // What was sent before may arrive after all; it is the same block.
+    let bodies = echo.take_logs().await;
+    let ids: BTreeSet<String> = bodies.iter().map(|body| Envelope::parse(body).unwrap().id).collect();
+    assert_eq!(ids.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_consume_without_its_table() {
+    let (echo, tables, _queues) = cut_off().await;
+    let hour = echo.hour();
+    let small = |n: u64| logs::block(vec![logs::of("web", vec![logs::record(hour + n, Severity::Info, "a line")])]);
+    let blocks = (0..60).map(small).chain((0..30).map(|n| logs::large_block(hour, n)));
+    let bodies: Vec<String> = blocks.map(|block| logs::event("demo", &block, 30)).collect();
+    assert_eq!(soon(echo.keep(&bodies)).await.len(), 90);
+    tables.connect(echo.table_endpoint());
+    assert!(echo.keep(&bodies).await.is_empty());
+    assert_eq!(echo.stored_as("HEADER").await.len(), 31);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn query_of_lines_without_its_table() {
+    let (echo, tables, _queues) = cut_off().await;
+    let token = echo.token(|_| {});
+    let trace = format!("/logs/v1/traces/{}", "7".repeat(32));
+    let get = async |path: &str| soon(echo.get("query", path, &token)).await.0;
+    let refused = tokio::join!(get("/logs/v1/query"), get("/logs/v1/stats"), get(&trace));
+    let away = StatusCode::SERVICE_UNAVAILABLE;
+    assert_eq!(refused, (away, away, away));
+    tables.connect(echo.table_endpoint());
+    for path in ["/logs/v1/query", "/logs/v1/stats", &trace] {
+        assert_eq!(get(path).await, StatusCode::OK, "{path}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

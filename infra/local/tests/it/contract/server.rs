@@ -102,6 +102,7 @@ async fn start() -> (String, Child) {
         env: environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
         log: folder.join("log"),
         directory: Some(folder),
+        listener: None,
     };
     // Held until here, where the emulator takes it.
     drop(held);

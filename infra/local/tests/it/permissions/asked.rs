@@ -1,4 +1,4 @@
-//! What audit-consume and query ask of DynamoDB and SQS, judged as IAM does: the right to insert is none to overwrite.
+//! What ingest, the consumers and query ask of DynamoDB and SQS, judged as IAM does: the right to insert is none to overwrite.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, OnceLock};
@@ -14,14 +14,18 @@ use axum::response::{IntoResponse, Response};
 use echo_local::dynamodb;
 use echo_shared::aws::Aws;
 use echo_shared::config::Env;
+use echo_shared::log::key::HOUR;
+use echo_shared::log::line::Severity;
+use opentelemetry_proto::tonic::logs::v1::LogRecord;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::{Right, argument, granted, resources, right, template};
-use crate::echo::{Echo, consume};
-use crate::s3;
+use crate::echo::{Echo, consume, consume_logs};
+use crate::{logs, s3};
 
 const WRITER: &str = "AuditConsumeFunction";
+const LOG_WRITER: &str = "LogConsumeFunction";
 const READER: &str = "QueryFunction";
 
 /// IAM, as far as DynamoDB and SQS ask it.
@@ -56,8 +60,12 @@ impl Iam {
         let list = |key: &str| body[key].as_array().unwrap().iter();
         match operation {
             "SendMessage" | "SendMessageBatch" => {
-                assert!(body["QueueUrl"].as_str().unwrap().ends_with("/echo-audit"), "{body}");
-                [right("sqs:SendMessage", "AuditQueue")].into()
+                let queue = match body["QueueUrl"].as_str().unwrap().rsplit('/').next().unwrap() {
+                    "echo-audit" => "AuditQueue",
+                    "echo-log" => "LogQueue",
+                    other => panic!("{other}"),
+                };
+                [right("sqs:SendMessage", queue)].into()
             }
             "ExecuteStatement" => [self.statement(body)].into(),
             "ExecuteTransaction" => list("TransactStatements").map(|one| self.statement(one)).collect(),
@@ -168,11 +176,52 @@ async fn audit_consume_asks_for_what_it_may() {
     assert_eq!(recorder.asked(&iam), granted.cloned().collect());
 }
 
+/// Blocks of log lines of an hour: some to be folded and one that is not.
+fn blocks(hour: u64) -> Vec<String> {
+    let line =
+        |n: u64| LogRecord { trace_id: logs::trace(n).into(), ..logs::record(hour + n, Severity::Info, "a line") };
+    let small = (1..4).map(|n| logs::block(vec![logs::of("web", vec![line(n)])]));
+    small.chain([logs::large_block(hour, 1)]).map(|block| logs::event("demo", &block, 30)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn log_consume_asks_for_what_it_may() {
+    let (echo, recorder, _) = Recorder::start().await;
+    let events = blocks(echo.hour());
+    // The second time there is nothing left to be written.
+    for _ in 0..2 {
+        assert_eq!(echo.keep(&events).await, [0usize; 0]);
+    }
+    let iam = Iam::read();
+    let granted = iam.granted[LOG_WRITER].iter().filter(|(action, _)| action.starts_with("dynamodb:"));
+    assert_eq!(recorder.asked(&iam), granted.cloned().collect());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ingest_asks_for_what_it_may() {
+    let (echo, recorder, _) = Recorder::start().await;
+    let line = logs::record(echo.hour(), Severity::Info, "a line");
+    assert_eq!(echo.send_otlp(vec![logs::of("web", vec![line])]).await.0, 0);
+    let mut event: Value = serde_json::from_str(&event(1)).unwrap();
+    event.as_object_mut().unwrap().retain(|name, _| !["source", "org"].contains(&name.as_str()));
+    assert_eq!(echo.post("ingest", "/events", &echo.token(|_| {}), &event).await.0, 202);
+    let iam = Iam::read();
+    assert_eq!(recorder.asked(&iam), iam.granted["IngestFunction"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn query_asks_for_what_it_may() {
     let (echo, recorder, _) = Recorder::start().await;
     let events: Vec<String> = (0..300).map(event).collect();
     assert_eq!(consume(&echo.consumer(1, None), &events).await, [0usize; 0]);
+    let hour = echo.hour();
+    assert_eq!(consume_logs(&echo.log_consumer(None), &blocks(hour)).await, [0usize; 0]);
+    let window = logs::range(hour, hour + HOUR);
+    for path in ["query?limit=1", "query?text=line", "stats?"].map(|path| format!("{path}&{window}")) {
+        assert!(!logs::items(&echo.read_logs(&path).await).is_empty(), "{path}");
+    }
+    let trace = format!("traces/{}", logs::hex(&logs::trace(1)));
+    assert!(!logs::items(&echo.read_logs(&trace).await).is_empty());
     let token = echo.token(|_| {});
     for path in [
         "events",
@@ -239,6 +288,44 @@ fn the_audit_log_cannot_be_overwritten_or_deleted_by_its_writer() {
         }
         let inserts = iam.allows(function, "ExecuteStatement", &json!({ "Statement": insert }));
         assert_eq!(inserts, function == WRITER, "{function}");
+    }
+}
+
+#[test]
+fn the_log_store_is_put_to_by_its_writer_and_read_by_its_reader_alone() {
+    let table = "echo-log_store";
+    let on_table = json!({ "TableName": table });
+    let write = |kind: &str| json!({ "TransactItems": [{ kind: { "TableName": table } }] });
+    let select = json!({ "Statement": format!("SELECT * FROM \"{table}\"") });
+    let in_batch = json!({ "RequestItems": { table: [] } });
+    let attempts = [
+        (LOG_WRITER, "PutItem", on_table.clone()),
+        (LOG_WRITER, "TransactWriteItems", write("Put")),
+        (READER, "Query", on_table.clone()),
+        (READER, "BatchGetItem", in_batch.clone()),
+        // It deletes, too.
+        ("", "BatchWriteItem", in_batch),
+        ("", "GetItem", on_table.clone()),
+        ("", "Scan", on_table.clone()),
+        ("", "UpdateItem", on_table.clone()),
+        ("", "DeleteItem", on_table.clone()),
+        ("", "TransactWriteItems", write("Update")),
+        ("", "TransactWriteItems", write("Delete")),
+        ("", "ExecuteStatement", select),
+        ("", "DeleteTable", on_table.clone()),
+        ("", "UpdateTimeToLive", on_table),
+    ];
+    let iam = Iam::read();
+    for function in iam.granted.keys() {
+        for (who, operation, body) in &attempts {
+            assert_eq!(iam.allows(function, operation, body), function == who, "{function}: {operation} {body}");
+        }
+    }
+    // And the writer writes nothing else.
+    for name in iam.tables.keys().filter(|name| *name != table) {
+        for operation in ["PutItem", "UpdateItem", "DeleteItem", "GetItem", "Query", "Scan"] {
+            assert!(!iam.allows(LOG_WRITER, operation, &json!({ "TableName": name })), "{operation} {name}");
+        }
     }
 }
 
