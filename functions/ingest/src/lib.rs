@@ -87,6 +87,13 @@ pub struct App<K> {
     pub entropy: Entropy,
 }
 
+impl<K> App<K> {
+    /// Who sends now: an org's client, by its token.
+    pub(crate) fn sender<'a>(&'a self, org: &'a str, source: &'a str) -> Sender<'a> {
+        Sender { org, source, settings: self.settings.of(org), redactor: &self.redactor, now: self.clock.now() }
+    }
+}
+
 /// The function's routes.
 pub fn router<K: KeySource + 'static>(app: Arc<App<K>>) -> Router {
     let door = Door { entropy: app.entropy.clone(), https: app.issuer.is_https() };
@@ -113,13 +120,7 @@ async fn post_events<K: KeySource>(
     };
     let body = read_body(&headers, body, MAX_BODY).await?;
     let source = format!("/clients/{}", claims.client_id);
-    let sender = Sender {
-        org: &claims.org,
-        source: &source,
-        settings: app.settings.of(&claims.org),
-        redactor: &app.redactor,
-        now: app.clock.now(),
-    };
+    let sender = app.sender(&claims.org, &source);
     let Accepted { ids, events } = accept(&body, batch, &Caller { sender, traceparent: info.trace.traceparent() })?;
     app.publisher.publish(&events).await.map_err(|error| Problem::unavailable(&error))?;
     Ok((StatusCode::ACCEPTED, Json(json!({ "accepted": ids.len(), "ids": ids }))).into_response())

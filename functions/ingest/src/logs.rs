@@ -15,7 +15,7 @@ use http::{HeaderMap, StatusCode};
 
 use crate::App;
 use crate::otlp::Encoding;
-use crate::pack::{Packed, Sender, pack};
+use crate::pack::{Packed, pack};
 
 /// The largest request body, in bytes, as it is sent and unpacked. As base64 it fits a call of a function (6 MB).
 pub const MAX_LOGS: usize = 4 * 1_048_576;
@@ -50,13 +50,7 @@ async fn store<K: KeySource>(
     let body: Cow<'_, [u8]> = if gzip { Cow::Owned(unpack(&body)?) } else { Cow::Borrowed(body.as_ref()) };
     let (logs, spoilt) = encoding.decode(&body)?;
     let source = format!("/clients/{}", claims.client_id);
-    let sender = Sender {
-        org: &claims.org,
-        source: &source,
-        settings: app.settings.of(&claims.org),
-        redactor: &app.redactor,
-        now: app.clock.now(),
-    };
+    let sender = app.sender(&claims.org, &source);
     let mut packed = pack(logs, &sender).map_err(|error| Problem::unavailable(&error))?;
     app.publisher.publish(&packed.events).await.map_err(|error| Problem::unavailable(&error))?;
     packed.rejected += spoilt.count;
